@@ -1,0 +1,129 @@
+"""The ``atomflow`` command: a table of verbs, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from atomflow.errors import EXIT_DONE, EXIT_FAILED, EXIT_RESUME, EXIT_WRONG_INPUT, AtomflowError, nearest
+from atomflow.version import __version__
+
+#: verb → what it is for, in the order of a working day. The verb lives in ``atomflow/cli/<verb>.py`` as ``app``.
+VERBS = {
+    "build": "Build a cell: NZSP ordered, random or low-energy, doped, in any supercell.",
+    "potential": "List, show, check and evaluate machine-learned potentials.",
+    "relax": "Relax atoms, and the cell if asked, with a potential.",
+    "md": "Run molecular dynamics into a run folder, or resume one.",
+    "campaign": "Plan, run and watch structures × temperatures × seeds.",
+    "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
+    "compare": "Hold a campaign's numbers against the publication's.",
+    "report": "Write one self-contained HTML report of a campaign.",
+    "export": "Write a run as extxyz, AMBER NetCDF or LAMMPS data.",
+    "paper": "The publication as data: list, show, check.",
+}
+
+
+class _Verbs(TyperGroup):
+    """Imports a verb's module only when the verb is called, so that help and light verbs start at once."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"atomflow.cli.{cmd_name}")
+        command: Any = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in VERBS:
+            ctx.fail(f"there is no command '{args[0]}'{nearest(args[0], set(VERBS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"atomflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """From a crystal to an Arrhenius line, held against the publication (10.1039/d1ta10816f).
+
+    \b
+    Example:
+      atomflow build nzsp --order ordered -o cell.extxyz
+      atomflow md cell.extxyz -T 1000 --time-ps 5 -o run/
+      atomflow analyze run/
+
+    Exit codes: 0 done, 2 wrong input, 75 stopped and can be resumed, other failed.
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: one line for every error, no traceback (``ATOMFLOW_TRACEBACK=1`` shows it)."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result = typer.main.get_command(app).main(args=argv, prog_name="atomflow", standalone_mode=False)
+        return result if isinstance(result, int) else EXIT_DONE
+    except KeyboardInterrupt:
+        return _say("interrupted", EXIT_RESUME)
+    except Exception as error:  # every way out is one line and an exit code
+        if os.environ.get("ATOMFLOW_TRACEBACK"):
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, AtomflowError):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, typer.Abort):
+        return _say("interrupted", EXIT_RESUME)
+    if hasattr(error, "format_message"):  # click's usage errors, whichever copy of click typer carries
+        return _say(error.format_message(), EXIT_WRONG_INPUT)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return EXIT_WRONG_INPUT
+    if isinstance(error, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing left to write to)
+        return 128 + signal.SIGPIPE
+    if isinstance(error, OSError) and error.filename:
+        return _say(f"{error.filename}: {error.strerror}", EXIT_FAILED)
+    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return _say(f"internal error: {type(error).__name__}: {line} (ATOMFLOW_TRACEBACK=1 shows where)", EXIT_FAILED)
+
+
+def _say(message: str, code: int) -> int:
+    print("atomflow: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Frozen, validated configuration: an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from atomflow.errors import InputError, nearest
+
+
+class StrictModel(pydantic.BaseModel):
+    """Base of every configuration object: frozen, no unknown keys, NaN and infinity refused."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def parse(model: type[Model], data: Any, where: str = "configuration") -> Model:
+    """Validate ``data`` as ``model``; raise :class:`InputError` with one line for the first problem found."""
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: expected keys and values, found {type(data).__name__}")
+    try:
+        return model.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{where}: {_one_line(error, model)}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file as a dict; every way in which that can fail is one clear line."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file; a YAML configuration was expected") from None
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark is not None else ""
+        raise InputError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected keys and values at the top level, found {type(data).__name__}")
+    return data
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe loader that refuses a key given twice (YAML itself keeps the last, silently)."""
+
+
+def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = key_node.value
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def _known_keys(model: type[pydantic.BaseModel], path: tuple[Any, ...]) -> set[str]:
+    """Field names of the (nested) model in which the key at ``path`` stands."""
+    current: Any = model
+    for part in path[:-1]:
+        if isinstance(part, int):
+            continue
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            continue
+        current = _model_inside(fields[part].annotation) or current
+    return set(getattr(current, "model_fields", {}))
+
+
+def _model_inside(annotation: Any) -> type[pydantic.BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_inside(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _one_line(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> str:
+    problems = error.errors()
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    path = problem["loc"]
+    name = ".".join(str(part) for part in path) or "(top level)"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, path)
+        hint = nearest(str(path[-1]), known) or f"; known keys: {', '.join(sorted(known))}"
+        text = f"unknown key '{name}'{hint}"
+    elif problem["type"] == "missing":
+        text = f"the key '{name}' is missing"
+    else:
+        given = problem.get("input")
+        shown = f", found {given!r}" if isinstance(given, (int, float, str, bool)) or given is None else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        text = f"'{name}': {message[0].lower() + message[1:]}{shown}"
+    more = len(problems) - 1
+    return text + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")

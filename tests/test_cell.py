@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from atomflow.cell import Cell, read_cell, write_cell
+from atomflow.errors import InputError
+
+
+@pytest.fixture
+def salt():
+    return Cell(
+        [11, 17, 11],
+        [[0, 0, 0], [2.8, 0.1, 0], [-0.3, 7.0, 1.0]],
+        [[5.6, 0, 0], [0, 5.6, 0], [-1.0, 0, 5.5]],
+        regions=["grain_a", "glass", "metal"],
+        sites=["Na1", "", "Na2"],
+        provenance={"builder": "test", "seed": 3},
+    )
+
+
+def test_cell_survives_extxyz_with_regions_sites_and_unwrapped_positions(salt, tmp_path):
+    again = read_cell(write_cell(salt, tmp_path / "cell.extxyz"))
+    assert again.sha256 == salt.sha256
+    assert again.sites.tolist() == salt.sites.tolist()
+    assert again.provenance == salt.provenance
+
+
+def test_cell_survives_pymatgen(salt):
+    again = Cell.from_pymatgen(salt.to_pymatgen(), salt.provenance)
+    assert again.sha256 == salt.sha256
+    assert again.sites.tolist() == salt.sites.tolist()
+
+
+def test_cell_arrays_cannot_be_changed(salt):
+    with pytest.raises(ValueError, match="read-only"):
+        salt.positions_A[0, 0] = 1.0
+
+
+def test_fractional_coordinates_in_a_monoclinic_cell(salt):
+    np.testing.assert_allclose(salt.fractional @ salt.lattice_A, salt.positions_A, rtol=0, atol=1e-12)
+    assert salt.density_g_per_cm3 == pytest.approx((2 * 22.98976928 + 35.45) * 1.66053906660 / salt.volume_A3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positions_A": [[0, 0, np.nan]]}, "not a finite number"),
+        ({"lattice_A": np.diag([1.0, 1.0, 0.0])}, "no volume"),
+        ({"lattice_A": np.diag([3.0, 3.0, -3.0])}, "left-handed"),
+        ({"numbers": [0]}, "not an element"),
+        ({"positions_A": [[0, 0, 0], [1, 1, 1]]}, "needs positions"),
+    ],
+)
+def test_a_bad_cell_says_what_is_wrong(change, message):
+    good = {"numbers": [11], "positions_A": [[0, 0, 0]], "lattice_A": np.eye(3) * 4}
+    with pytest.raises(InputError, match=message):
+        Cell(**{**good, **change})
+
+
+def test_reading_what_is_not_a_structure(tmp_path):
+    (tmp_path / "broken.cif").write_text("data_x\n_cell_length_a abc\n")
+    (tmp_path / "molecule.xyz").write_text("1\n\nNa 0 0 0\n")
+    for name in ("missing.cif", "broken.cif", "molecule.xyz"):
+        with pytest.raises(InputError, match=name.split(".")[0]):
+            read_cell(tmp_path / name)
