@@ -107,10 +107,11 @@ def _explain(error: Exception) -> int:
         return _say(str(error), error.exit_code)
     if isinstance(error, typer.Abort):
         return _say("interrupted", EXIT_RESUME)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return EXIT_WRONG_INPUT
     if hasattr(error, "format_message"):  # click's usage errors, whichever copy of click typer carries
         return _say(error.format_message(), EXIT_WRONG_INPUT)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return EXIT_WRONG_INPUT
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing left to write to)
         return 128 + signal.SIGPIPE
