@@ -1,0 +1,171 @@
+"""What every potential is to the rest of atomflow: an identity, an ASE calculator, and a batched model for the engine.
+
+Nothing here imports torch: the names of torch types are for the reader and the type checker.
+
+Conventions, everywhere in this package:
+
+* lattices are rows: ``lattice[k]`` is the k-th lattice vector in Å, and ``images @ lattice`` is a translation;
+* the edge list is full (i→j and j→i both stand in it), an atom may be its own neighbour through an image;
+* stress is dE/d(strain)/V in eV/Å³, symmetric, positive under tension, as in ASE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from atomflow.config import StrictModel
+from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    import ase.calculators.calculator
+    import torch
+
+#: ``PotentialIdentity.elements`` of a potential that takes whatever it is given.
+ANY_ELEMENT = ("any",)
+
+
+class PotentialIdentity(StrictModel):
+    """Which potential this is, to the bit. It goes into every run's manifest.
+
+    ``sha256`` is the checksum of the file that holds the weights (of the parameters, for an analytic potential).
+    ``source`` is where the file came from, ``reference`` what to cite, ``trained_for`` on what and for what.
+    """
+
+    name: str
+    kind: Literal["mace", "chgnet", "pair"]
+    sha256: str
+    elements: tuple[str, ...]
+    cutoff_A: float
+    dtype: Literal["float32", "float64"]
+    source: str
+    reference: str
+    trained_for: str
+
+    def check_elements(self, numbers: np.ndarray) -> None:
+        """Raise :class:`InputError` that names the elements this potential does not know."""
+        from ase.data import chemical_symbols
+
+        if self.elements == ANY_ELEMENT:
+            return
+        present = [chemical_symbols[z] for z in np.unique(np.asarray(numbers))]
+        missing = [symbol for symbol in present if symbol not in self.elements]
+        if missing:
+            known = ", ".join(self.elements) if len(self.elements) <= 12 else f"{len(self.elements)} elements"
+            raise InputError(f"the potential {self.name} does not know {', '.join(missing)}; it was made for {known}")
+
+
+@dataclass(frozen=True)
+class Edges:
+    """A full neighbour list of a flat batch. E edges.
+
+    Attributes:
+        senders: (E,) int64 index of the atom an edge starts at.
+        receivers: (E,) int64 index of the atom it ends at.
+        images: (E, 3) float64 whole numbers. The vector of an edge is
+            ``positions[receivers] - positions[senders] + images @ lattices[system of the sender]``.
+
+    The list may hold edges longer than the cutoff (a skin); the model drops them or gives them exactly no weight.
+    """
+
+    senders: torch.Tensor
+    receivers: torch.Tensor
+    images: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of a flat batch of S systems with N atoms altogether. Detached from autograd.
+
+    Attributes:
+        energy_eV: (S,) float64.
+        forces_eV_per_A: (N, 3) float64.
+        stress_eV_per_A3: (S, 3, 3) float64 = dE/d(strain)/V, tension positive; ``None`` when not asked for.
+    """
+
+    energy_eV: torch.Tensor
+    forces_eV_per_A: torch.Tensor
+    stress_eV_per_A3: torch.Tensor | None = None
+
+
+class BatchModel(Protocol):
+    """A potential bound to the atoms of one flat batch: species and ownership are fixed, positions are not."""
+
+    cutoff_A: float
+    device: torch.device
+    dtype: torch.dtype
+    needs_edges: bool
+
+    def __call__(
+        self, positions_A: torch.Tensor, lattices_A: torch.Tensor, edges: Edges | None, stress: bool
+    ) -> Evaluation:
+        """Energy, forces and, if asked, stress.
+
+        Args:
+            positions_A: (N, 3) float64, wrapped or not.
+            lattices_A: (S, 3, 3) float64, rows.
+            edges: the neighbour list where ``needs_edges``; ignored otherwise.
+            stress: whether to compute the stress too.
+        """
+        ...
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """A loaded potential on one device in one precision."""
+
+    identity: PotentialIdentity
+    device: torch.device
+
+    def check_elements(self, numbers: np.ndarray) -> None:
+        """Raise :class:`InputError` that names an element the potential does not know."""
+        ...
+
+    def calculator(self) -> ase.calculators.calculator.Calculator:
+        """A new ASE calculator: the model's own where it has one."""
+        ...
+
+    def batch_model(self, numbers: np.ndarray, system_index: np.ndarray, n_systems: int) -> BatchModel:
+        """Bind to a flat batch: (N,) atomic numbers, (N,) ascending index of the system that owns each atom."""
+        ...
+
+
+def check_batch(numbers: np.ndarray, system_index: np.ndarray, n_systems: int) -> None:
+    """Raise ``ValueError`` unless the batch is flat, grouped by system, and no system is empty."""
+    numbers, system_index = np.asarray(numbers), np.asarray(system_index)
+    if numbers.ndim != 1 or numbers.shape != system_index.shape:
+        raise ValueError(f"numbers {numbers.shape} and system_index {system_index.shape} must be (N,) both")
+    if not np.array_equal(np.unique(system_index), np.arange(n_systems)) or (np.diff(system_index) < 0).any():
+        raise ValueError(f"system_index must ascend from 0 to {n_systems - 1} and leave no system without atoms")
+
+
+def torch_dtype(dtype: str) -> Any:
+    """``torch.float32`` or ``torch.float64`` for its name."""
+    import torch
+
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"the precision must be float32 or float64, not '{dtype}'")
+    return torch.float32 if dtype == "float32" else torch.float64
+
+
+def torch_device(device: str) -> Any:
+    """The torch device of a name; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: CUDA was asked for and this machine or this torch has none, or the name is no device.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"'{device}' is no device; use auto, cpu or cuda") from None
+    if resolved.type not in ("cpu", "cuda"):
+        raise InputError(f"atomflow runs on cpu or cuda, not on '{device}'")
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device is available here; use --device cpu")
+    return resolved
