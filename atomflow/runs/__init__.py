@@ -1,0 +1,12 @@
+"""The run folder: what a simulation leaves on disk and what analysis reads. No torch in here.
+
+Write with :class:`RunWriter`, read with :func:`open_run`; :func:`open_trajectory` reads run folders and the
+trajectories of other programs alike.
+"""
+
+from atomflow.runs.lock import holder
+from atomflow.runs.reader import Run, open_run
+from atomflow.runs.trajectory import Trajectory, open_trajectory
+from atomflow.runs.writer import RunWriter
+
+__all__ = ["Run", "RunWriter", "Trajectory", "holder", "open_run", "open_trajectory"]

@@ -1,0 +1,86 @@
+"""One writer a run folder. The lock is the kernel's (flock): it goes with its process, also after ``kill -9``."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from atomflow.errors import InputError
+
+#: file systems without locks (some network mounts): go on without one
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_BUSY = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
+
+
+class FolderLock:
+    """An exclusive lock on ``path``, which names its holder. Held from construction to :meth:`release`.
+
+    Raises:
+        InputError: a live process holds it; the line names process and machine.
+    """
+
+    def __init__(self, path: Path, what: str = "run folder") -> None:
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._acquire(path, what)
+        except BaseException:
+            os.close(self._handle)
+            raise
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, json.dumps(owner).encode(), 0)
+
+    def _acquire(self, path: Path, what: str) -> None:
+        for attempt in range(5):  # a reader that asks who holds the lock has it for an instant
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    return
+                if error.errno not in _BUSY:
+                    raise
+                if attempt < 4:
+                    time.sleep(0.05)
+        owner = _owner(path)
+        raise InputError(f"{path.parent}: another process is writing this {what} (process {owner.get('pid', '?')} on "
+                         f"{owner.get('host', '?')} since {owner.get('since', '?')}); wait for it or stop it first")
+
+    def release(self) -> None:
+        """Let go; harmless when already released. The file stays, empty, so that no two locks can coexist."""
+        if self._handle < 0:
+            return
+        try:
+            os.ftruncate(self._handle, 0)
+        finally:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """``{"pid", "host", "since"}`` of the live process that holds the lock file ``path``, or None."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except OSError as error:
+        return _owner(path) if error.errno in _BUSY else None
+    finally:
+        os.close(handle)
+
+
+def _owner(path: Path) -> dict[str, Any]:
+    try:
+        owner = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
