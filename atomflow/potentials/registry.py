@@ -1,0 +1,95 @@
+"""Names of potentials and how each is loaded. The names stand once, in ``registry.yaml``. Needs no torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from atomflow.config import StrictModel, parse, read_yaml
+from atomflow.errors import InputError, nearest
+from atomflow.potentials.base import Potential
+
+PORTABLE_SUFFIX = ".mace.npz"
+
+
+class Entry(StrictModel):
+    """A potential that atomflow knows by name."""
+
+    kind: Literal["mace", "chgnet", "pair"]
+    elements: str
+    trained_for: str
+    reference: str
+    licence: str
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    version: str | None = None
+    url: str | None = None
+    head: str | None = None
+
+    @property
+    def file_name(self) -> str | None:
+        """Name of the downloaded file in the cache."""
+        return self.url.rsplit("/", 1)[1] if self.url else None
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every known name with its entry, in the order of ``registry.yaml``."""
+    path = Path(__file__).with_name("registry.yaml")
+    return {name: parse(Entry, data, f"registry.yaml, {name}") for name, data in read_yaml(path).items()}
+
+
+def entry(name: str) -> Entry:
+    """The entry of a name; :class:`InputError` names the nearest one if there is none."""
+    known = entries()
+    if name not in known:
+        hint = nearest(name, set(known)) or "; atomflow potential list shows the names"
+        raise InputError(f"there is no potential named '{name}', and no such file{hint}")
+    return known[name]
+
+
+def load(
+    name: str | Path, *, device: str = "auto", dtype: str = "float32", trust_model: bool = False
+) -> Potential:
+    """Load a potential by registry name or from a local file.
+
+    Args:
+        name: a name of ``atomflow potential list``, or the path of a MACE model: ``.mace.npz`` (portable, safe) or a
+            pickled ``.model``. ``#head`` at the end chooses a readout head of a model that has several.
+        device: ``cpu``, ``cuda`` or ``auto`` (CUDA where there is one).
+        dtype: precision of the model, ``float32`` or ``float64``. Positions and energies are float64 in any case.
+        trust_model: run the code inside a pickled file whose checksum is not known, and remember the checksum.
+
+    Raises:
+        InputError: unknown name, unreadable file, untrusted pickle, no network, no such device.
+    """
+    text, _, head = str(name).partition("#")
+    path = Path(text).expanduser()
+    if path.is_file():
+        from atomflow.potentials import mace_files
+
+        return mace_files.load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
+    if path.suffix in (".model", ".pt", ".pth", ".npz") or "/" in text:
+        raise InputError(f"there is no model file {path}")
+    return _load_entry(text, entry(text), device, dtype, trust_model, head or None)
+
+
+def _load_entry(
+    name: str, known: Entry, device: str, dtype: str, trust_model: bool, head: str | None
+) -> Potential:
+    if known.kind == "pair":
+        from atomflow.potentials.pair import LennardJones
+
+        return LennardJones(name=name, device=device, dtype=dtype)
+    if known.kind == "chgnet":
+        from atomflow.potentials import chgnet
+
+        return chgnet.load(name, known, device=device, dtype=dtype)
+    from atomflow.potentials import foundation, mace_files
+
+    return mace_files.load_file(
+        foundation.cached_file(name, known),
+        device=device, dtype=dtype, trust_model=trust_model, head=head or known.head, name=name, known=known,
+    )
