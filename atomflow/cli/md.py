@@ -1,0 +1,136 @@
+"""``atomflow md``: molecular dynamics into a run folder, or on with one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from atomflow.errors import InputError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Run molecular dynamics, or resume a run.")
+
+
+@app.command()
+def md(
+    cell: Path | None = typer.Argument(None, help="Cell to start from: extxyz, CIF, POSCAR, anything ASE reads."),
+    potential: str | None = typer.Option(None, "-p", "--potential", help="Name or model file; see potential list."),
+    temperature: float | None = typer.Option(None, "-T", "--temperature", help="K"),
+    temperature_end: float | None = typer.Option(None, help="K; ramp the target to this during production."),
+    time_ps: float | None = typer.Option(None, help="Length of production in ps."),
+    out: Path | None = typer.Option(None, "-o", "--out", help="New run folder."),
+    resume: Path | None = typer.Option(None, help="Go on with the run in this folder; nothing else is needed."),
+    ensemble: str = typer.Option("nvt", help="nvt, npt or nve."),
+    seed: int = typer.Option(1, help="Of velocities, thermostat and barostat."),
+    timestep_fs: float = typer.Option(2.0, help="Time step in fs."),
+    equilibration_ps: float = typer.Option(0.0, help="Langevin dynamics before production, in ps."),
+    thermostat: str = typer.Option("bussi", help="bussi, nose-hoover or langevin."),
+    thermostat_time_fs: float = typer.Option(500.0, help="Relaxation time of the thermostat in fs."),
+    pressure_GPa: float = typer.Option(0.0, "--pressure-GPa", help="Target pressure of npt in GPa."),
+    barostat: str = typer.Option("anisotropic", help="anisotropic or isotropic."),
+    frame_interval_fs: float = typer.Option(20.0, help="Between stored frames, in fs."),
+    thermo_interval_fs: float = typer.Option(20.0, help="Between rows of energies and temperature, in fs."),
+    checkpoint_interval_ps: float = typer.Option(1.0, help="Between checkpoints, in ps."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
+    trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
+    threads: int | None = typer.Option(None, help="CPU threads; OMP_NUM_THREADS, else 1."),
+    as_json: bool = typer.Option(False, "--json", help="Print the run's manifest as JSON."),
+) -> None:
+    """Run molecular dynamics of CELL into a run folder, or go on with one.
+
+    SIGTERM, SIGINT and SIGUSR1 stop a run at its next step with exit code 75; --resume goes on from there.
+
+    \b
+    Example:
+      atomflow md cell.extxyz -p chgnet -T 900 --time-ps 20 --equilibration-ps 2 --seed 1 -o run
+      atomflow md --resume run
+    """
+    if resume is not None:
+        if cell is not None or out is not None:
+            raise InputError("--resume takes everything from the run folder; leave CELL and --out away")
+        _set_threads(threads)
+        _report(_resume(resume, potential, device, dtype, trust_model), as_json)
+        return
+    given = {"CELL": cell, "--temperature": temperature, "--time-ps": time_ps, "--out": out}
+    missing = [name for name, value in given.items() if value is None]
+    if missing or cell is None or out is None:
+        raise InputError(f"missing {', '.join(missing)}; a new run needs CELL, -T, --time-ps and -o (or use --resume)")
+    from atomflow.md.config import MDConfig
+
+    config = MDConfig.from_dump({
+        "ensemble": ensemble, "temperature_K": temperature, "temperature_end_K": temperature_end, "time_ps": time_ps,
+        "equilibration_ps": equilibration_ps, "timestep_fs": timestep_fs, "thermostat": thermostat,
+        "thermostat_time_fs": thermostat_time_fs, "pressure_GPa": pressure_GPa, "barostat": barostat,
+        "frame_interval_fs": frame_interval_fs, "thermo_interval_fs": thermo_interval_fs,
+        "checkpoint_interval_ps": checkpoint_interval_ps, "seed": seed,
+    }, "md options")
+    _set_threads(threads)
+    _report(_start(cell, potential, config, out, device, dtype, trust_model), as_json)
+
+
+def _start(
+    cell_path: Path, name: str | None, config: Any, out: Path, device: str, dtype: str, trust_model: bool
+) -> dict[str, Any]:
+    from atomflow.cell import read_cell
+    from atomflow.cli import output
+
+    cell = read_cell(cell_path)
+    from atomflow import md, potentials
+    from atomflow.md.progress import printer
+
+    chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+    output.say(f"{cell.formula}: {config.ensemble} at {config.temperature_K:g} K, {config.time_ps:g} ps with "
+               f"{chosen.identity.name} ({chosen.identity.dtype}) on {chosen.device.type}")
+    return md.run(cell, chosen, config, out, labels={"structure": cell_path.stem}, progress=printer())
+
+
+def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model: bool) -> dict[str, Any]:
+    from atomflow import runs
+    from atomflow.cli import output
+
+    manifest = runs.open_run(folder).manifest
+    if manifest["state"] == "done":
+        output.say(f"{folder} is done already; there is nothing to resume")
+        return manifest
+    from atomflow import md, potentials
+    from atomflow.md.progress import printer
+
+    recorded = manifest["potential"]["dtype"]
+    chosen = name and potentials.load(name, device=device, dtype=recorded, trust_model=trust_model)
+    return md.resume(folder, chosen or None, progress=printer(), device=device, trust_model=trust_model)
+
+
+def _set_threads(threads: int | None) -> None:
+    """Torch's CPU threads, on purpose: on a busy machine two are far slower than one."""
+    wanted = threads if threads is not None else int(os.environ.get("OMP_NUM_THREADS", "1") or 1)
+    if wanted < 1:
+        raise InputError("--threads must be at least 1")
+    os.environ["OMP_NUM_THREADS"] = str(wanted)
+    import torch
+
+    torch.set_num_threads(wanted)
+
+
+def _report(manifest: dict[str, Any], as_json: bool) -> None:
+    from atomflow.cli import output
+
+    if as_json:
+        output.emit_json(manifest)
+        return
+    summary, config = manifest["summary"], manifest["config"]
+    output.show(f"{manifest['state']}: {manifest['progress']['frames']} frames, {config['time_ps']:g} ps")
+    lines = {
+        "temperature": ("temperature_mean_K", "temperature_std_K", "K"),
+        "volume": ("volume_mean_A3", "volume_std_A3", "Å³"),
+    }
+    for label, (mean, spread, unit) in lines.items():
+        if summary.get(mean) is not None:
+            scatter = f" ± {summary[spread]:.3g} (standard deviation)" if summary.get(spread) is not None else ""
+            output.show(f"{label}: {summary[mean]:.6g}{scatter} {unit}")
+    if summary.get("energy_drift_meV_per_atom_per_ps") is not None:
+        output.show(f"energy drift: {summary['energy_drift_meV_per_atom_per_ps']:+.4f} meV/atom/ps")
+    if summary.get("ns_per_day") is not None:
+        output.show(f"speed: {summary['steps_per_s']:.2f} steps/s, {summary['ns_per_day']:.3g} ns/day")

@@ -1,0 +1,162 @@
+"""Molecular dynamics from a cell to a finished run folder, and on again after a stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atomflow import potentials, runs
+from atomflow.cell import Cell
+from atomflow.errors import InputError
+from atomflow.md.config import MDConfig
+from atomflow.md.progress import Progress
+from atomflow.md.protocols import check_alike
+from atomflow.md.session import Member, Session
+from atomflow.md.state import from_cells, load_arrays, thermal_velocities
+from atomflow.potentials import Potential
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class MDJob:
+    """One system of a batch: what to run and where to write it."""
+
+    cell: Cell
+    config: MDConfig
+    folder: str | Path
+    labels: dict[str, Any] = field(default_factory=dict)
+
+
+def run(
+    cell: Cell,
+    potential: Potential,
+    config: MDConfig,
+    folder: str | Path,
+    labels: dict[str, Any] | None = None,
+    progress: Report | None = None,
+) -> dict[str, Any]:
+    """Run ``config`` on ``cell`` into the new run folder ``folder``.
+
+    Returns:
+        The manifest (run.json) of the finished run.
+
+    Raises:
+        InputError: wrong input, or the folder holds a run already.
+        RunStopped: SIGTERM, SIGINT or SIGUSR1 came; :func:`resume` goes on from this very step.
+        RunFailed: the simulation went wrong; the line names step, atom and last good checkpoint.
+    """
+    return run_batch([MDJob(cell, config, folder, labels or {})], potential, progress)[0]
+
+
+def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | None = None) -> list[dict[str, Any]]:
+    """Run several systems as one flat batch, each into its own folder; worth it on a GPU, not on a CPU.
+
+    They may differ in cell, temperature, pressure and seed. A system that fails ends alone; the error comes when the
+    others are done.
+
+    Returns:
+        One manifest a job, in order.
+    """
+    if not jobs:
+        raise InputError("a batch needs at least one job")
+    for job in jobs:
+        potential.check_elements(job.cell.numbers)
+    check_alike([job.config for job in jobs])
+    state = from_cells([job.cell for job in jobs], potential.device)
+    targets, seeds = [job.config.temperature_K for job in jobs], [job.config.seed for job in jobs]
+    state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
+    with contextlib.ExitStack() as stack:
+        members = [Member(job.config, stack.enter_context(_create(job, potential)), len(job.cell)) for job in jobs]
+        session = Session(state, members, potential, progress)
+        session.begin()
+        session.run()
+    return [runs.open_run(job.folder).manifest for job in jobs]
+
+
+def resume(
+    folder: str | Path,
+    potential: Potential | None = None,
+    progress: Report | None = None,
+    device: str = "auto",
+    trust_model: bool = False,
+) -> dict[str, Any]:
+    """Go on with the run in ``folder`` from its last good checkpoint; a run that is done is left as it is.
+
+    On the CPU the finished trajectory is bitwise the one that would have come without the interruption.
+
+    Args:
+        potential: as the run was started with; loaded from what the manifest says when not given.
+
+    Raises:
+        InputError: no run there, a live process has it, or the potential is not the one the run was started with.
+    """
+    manifest = runs.open_run(folder).manifest
+    if manifest["state"] == "done":
+        return manifest
+    config = MDConfig.from_dump(manifest["config"], f"{folder}/run.json")
+    if potential is None:
+        potential = _load_recorded(manifest["potential"], device, trust_model)
+    _check_same(potential, manifest["potential"], folder)
+    writer, checkpoint = runs.RunWriter.resume(folder)
+    with writer:
+        cell = runs.open_run(folder).initial_cell()
+        state = from_cells([cell], potential.device)
+        member = Member(config, writer, len(cell))
+        if checkpoint is None:
+            state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.seed])
+            session = Session(state, [member], potential, progress)
+            session.begin()
+        else:
+            load_arrays(state, [checkpoint], int(checkpoint["step"]))
+            member.checkpoint_step, member.start_eV = state.step, checkpoint.get("start_eV")
+            session = Session(state, [member], potential, progress)
+            _restore_neighbours(session, checkpoint)
+        session.run()
+    return runs.open_run(folder).manifest
+
+
+def _restore_neighbours(session: Session, checkpoint: dict[str, Any]) -> None:
+    if session.forces.neighbours is not None and "neighbour_positions_A" in checkpoint:
+        names = ("neighbour_positions_A", "neighbour_lattice_A")
+        session.forces.neighbours.restore([{name: np.asarray(checkpoint[name]) for name in names}])
+
+
+def _create(job: MDJob, potential: Potential) -> runs.RunWriter:
+    device = potential.device
+    hardware = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch_threads": torch.get_num_threads(),
+    }
+    return runs.RunWriter.create(
+        job.folder,
+        config=job.config.dump(),
+        cell=job.cell,
+        potential=potential.identity.model_dump(mode="json"),
+        labels=job.labels,
+        steps_total=job.config.total_steps,
+        hardware_found=hardware,
+    )
+
+
+def _load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> Potential:
+    """The potential a manifest names: the registry's, or the file it came from."""
+    known = identity["name"] in potentials.registry.entries()
+    name = identity["name"] if known else identity["source"]
+    return potentials.load(name, device=device, dtype=identity["dtype"], trust_model=trust_model)
+
+
+def _check_same(potential: Potential, recorded: dict[str, Any], folder: str | Path) -> None:
+    identity = potential.identity
+    if identity.sha256 != recorded["sha256"]:
+        raise InputError(f"{folder} was started with the potential {recorded['name']} (sha256 "
+                         f"{recorded['sha256'][:12]}…), not with {identity.name} ({identity.sha256[:12]}…); "
+                         f"give back the same file, or start a new run")
+    if identity.dtype != recorded["dtype"]:
+        raise InputError(f"{folder} was started in {recorded['dtype']}, not in {identity.dtype}; use the same")

@@ -1,0 +1,234 @@
+"""The loop: advance, guard, store, checkpoint, stop. One flat batch, one run folder a system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from atomflow import runs
+from atomflow.errors import RunFailed, RunStopped
+from atomflow.md.barostats import kinetic_pressure_GPa
+from atomflow.md.config import MDConfig
+from atomflow.md.forces import Forces
+from atomflow.md.guards import Failure, Guard
+from atomflow.md.progress import Progress, Speed
+from atomflow.md.protocols import Protocol
+from atomflow.md.signals import StopRequest
+from atomflow.md.state import State, select, to_arrays
+from atomflow.md.summary import MEV_PER_EV, summarize
+from atomflow.units import FS_PER_PS
+
+if TYPE_CHECKING:
+    from atomflow.potentials import Potential
+
+#: on a GPU the guard looks once in so many steps, and before anything is stored
+GPU_GUARD_EVERY = 10
+
+
+@dataclass
+class Member:
+    """One system of the batch and its run folder. ``start_eV`` is its conserved energy at production time 0."""
+
+    config: MDConfig
+    writer: runs.RunWriter
+    n_atoms: int
+    start_eV: float | None = None
+    checkpoint_step: int | None = None
+
+
+class Session:
+    """A batch being run by this process.
+
+    Args:
+        state: where it stands; forces computed, or ``step`` 0 and forces to be computed by :meth:`begin`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        members: Sequence[Member],
+        potential: Potential,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.state, self.members, self.potential, self.progress = state, list(members), potential, progress
+        self.config = self.members[0].config
+        self._failures: list[str] = []
+        self._guard_every = 1 if state.device.type == "cpu" else GPU_GUARD_EVERY
+        self._bind()
+        self._speed = Speed(self.config.timestep_fs, self.config.total_steps, state.step)
+
+    def _bind(self) -> None:
+        """Model, neighbour list, protocol and guard for the systems that are left."""
+        configs = [member.config for member in self.members]
+        self.protocol = Protocol(self.state, configs)
+        self.guard = Guard(self.state, configs)
+        stress = self.config.ensemble == "npt"
+        self.forces = Forces(self.potential, self.state, self.config.skin_A, self.config.timestep_fs, stress=stress)
+
+    def begin(self) -> None:
+        """Forces of the first step, and what is stored of it."""
+        self.forces(self.state)
+        self._watch()
+        self._store()
+
+    def run(self) -> None:
+        """Step to the end.
+
+        Raises:
+            RunStopped: a signal asked for it; everything up to this step is in the checkpoint.
+            RunFailed: a system went wrong; the others of the batch were run to their end first.
+        """
+        config, production = self.config, self.config.equilibration_steps
+        self._speed = Speed(config.timestep_fs, config.total_steps, self.state.step)
+        with StopRequest() as stop:
+            while self.state.step < config.total_steps:
+                self.protocol.advance(self.state, self.forces)
+                since = self.state.step - production
+                storing = not (since % config.thermo_every and since % config.frame_every)
+                saving = not since % config.checkpoint_every or self.state.step == config.total_steps
+                asked = stop.received is not None
+                if storing or saving or asked or not self.state.step % self._guard_every:
+                    self._watch()
+                if storing:
+                    self._store()
+                if saving or asked:
+                    self._save()
+                if asked and self.state.step < config.total_steps:
+                    self._stop(stop.received or "")
+        self._finish()
+
+    # --- guards -----------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        failed = self.guard.check(self.state, self.forces.neighbours)
+        if failed:
+            self._drop(failed)
+
+    def _drop(self, failed: list[Failure]) -> None:
+        """End the failed systems' runs and go on with the others, on the very same neighbour lists."""
+        for failure in failed:
+            member = self.members[failure.system]
+            self._failures.append(self._describe(member, failure))
+            member.writer.finish("failed", self._failures[-1])
+        lost = {failure.system for failure in failed}
+        kept = [k for k in range(len(self.members)) if k not in lost]
+        if not kept:
+            raise RunFailed("; ".join(self._failures))
+        old = self.forces.neighbours
+        self.members = [self.members[k] for k in kept]
+        self.state = select(self.state, kept)
+        self._bind()
+        if old is not None and self.forces.neighbours is not None:
+            self.forces.neighbours.restore([old.reference(k) for k in kept])
+
+    def _describe(self, member: Member, failure: Failure) -> str:
+        time_ps = self._time_fs / FS_PER_PS
+        back = "no checkpoint yet"
+        if member.checkpoint_step is not None:
+            back = f"the last good checkpoint is step {member.checkpoint_step}"
+        return (f"{member.writer.folder}: stopped at step {self.state.step} ({time_ps:.3f} ps): {failure.reason}; "
+                f"{back}; try a shorter timestep_fs or relax the cell first")
+
+    # --- storing ----------------------------------------------------------------------------------------------
+
+    @property
+    def _time_fs(self) -> float:
+        """Production time; negative while equilibrating."""
+        return (self.state.step - self.config.equilibration_steps) * self.config.timestep_fs
+
+    def _measure(self) -> dict[str, np.ndarray]:
+        """The thermo row of every system, (S,) each; one transfer from the device."""
+        state = self.state
+        kinetic = state.kinetic_eV()
+        columns = {
+            "potential_energy_eV": state.energies_eV,
+            "kinetic_energy_eV": kinetic,
+            "temperature_K": state.temperature_K(),
+            "conserved_energy_eV": state.energies_eV + kinetic - state.heat_eV - state.work_eV,
+            "volume_A3": state.volume_A3(),
+        }
+        if self.config.ensemble == "npt":
+            columns["pressure_GPa"] = kinetic_pressure_GPa(state)
+        rows = torch.stack(list(columns.values())).cpu().numpy()
+        return dict(zip(columns, rows, strict=True))
+
+    def _store(self) -> None:
+        """Frame and thermo row of this step, where due."""
+        config, since = self.config, self.state.step - self.config.equilibration_steps
+        if since >= 0 and not since % config.frame_every:
+            positions, lattices = self.state.positions_A.cpu().numpy(), self.state.lattices_A.cpu().numpy()
+            ends = np.cumsum([member.n_atoms for member in self.members])
+            for k, member in enumerate(self.members):
+                own = positions[ends[k] - member.n_atoms : ends[k]]
+                member.writer.frame(since, self._time_fs, own, lattices[k])
+        if since % config.thermo_every:
+            return
+        rows = self._measure()
+        for k, member in enumerate(self.members):
+            member.writer.thermo(since, self._time_fs, {name: float(column[k]) for name, column in rows.items()})
+            if since == 0:
+                member.start_eV = float(rows["conserved_energy_eV"][k])
+        if self.progress is not None:
+            self.progress(self._moment(rows))
+
+    def _moment(self, rows: dict[str, np.ndarray]) -> Progress:
+        step, time_ps = self.state.step, self._time_fs / FS_PER_PS
+        drifts = [
+            MEV_PER_EV * (rows["conserved_energy_eV"][k] - member.start_eV) / member.n_atoms / time_ps
+            for k, member in enumerate(self.members)
+            if member.start_eV is not None and time_ps > 0
+        ]
+        return Progress(
+            stage="equilibration" if self.protocol.equilibrating(step) else "production",
+            step=step,
+            steps_total=self.config.total_steps,
+            time_ps=time_ps,
+            steps_per_s=self._speed.steps_per_s(step),
+            ns_per_day=self._speed.ns_per_day(step, len(self.members)),
+            seconds_left=self._speed.seconds_left(step),
+            temperature_K=float(rows["temperature_K"].mean()),
+            target_K=float(np.mean([member.config.target_K(step) for member in self.members])),
+            energy_drift_meV_per_atom_per_ps=float(np.mean(drifts)) if drifts else None,
+        )
+
+    def _save(self) -> None:
+        """Everything stored so far and the checkpoint of this step, on disk."""
+        state, neighbours = self.state, self.forces.neighbours
+        progress = {
+            "step": state.step,
+            "time_ps": self._time_fs / FS_PER_PS,
+            "steps_per_s": self._speed.steps_per_s(state.step),
+        }
+        for k, member in enumerate(self.members):
+            checkpoint: dict[str, Any] = {"step": state.step, **to_arrays(state, k)}
+            if neighbours is not None:
+                checkpoint |= neighbours.reference(k)
+            if member.start_eV is not None:
+                checkpoint["start_eV"] = member.start_eV
+            member.writer.commit(checkpoint, progress)
+            member.checkpoint_step = state.step
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _stop(self, signal_name: str) -> None:
+        for member in self.members:
+            member.writer.finish("stopped", f"{signal_name} at step {self.state.step}")
+        folders = ", ".join(str(member.writer.folder) for member in self.members)
+        raise RunStopped(f"stopped by {signal_name} at step {self.state.step} of {self.config.total_steps}; "
+                         f"go on with: atomflow md --resume {folders}")
+
+    def _finish(self) -> None:
+        speed = {
+            "steps_per_s": self._speed.steps_per_s(self.state.step),
+            "ns_per_day": self._speed.ns_per_day(self.state.step, 1),
+            "neighbour_list_builds": self.forces.neighbours.builds if self.forces.neighbours else None,
+        }
+        for member in self.members:
+            thermo = runs.open_run(member.writer.folder).thermo()
+            member.writer.finish("done", summary={**summarize(thermo, member.n_atoms), **speed})
+        if self._failures:
+            raise RunFailed("; ".join(self._failures))
