@@ -86,7 +86,12 @@ def open_hdf5(path: Path) -> h5py.File:
         InputError: it is damaged.
     """
     try:
-        return h5py.File(path, "r", locking=False)
+        try:
+            return h5py.File(path, "r", locking=False)
+        except OSError as error:
+            if "locking flag" not in str(error):
+                raise
+            return h5py.File(path, "r")  # this process has it open with locks, e.g. through MDAnalysis
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -6,6 +6,7 @@ to 1e-4 Å, else float64), velocities in Å/fs if given. Thermo: step, time in f
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,13 @@ def read_headers(folder: Path, count: int | None = None) -> list[Header]:
     return headers
 
 
-def drop_segments(folder: Path, keep: int) -> int:
-    """Remove segments ``keep`` and later, and half-written files; returns how many whole segments went."""
-    dropped = 0
-    for path in sorted((folder / SEGMENTS).glob("*")):
+def drop_segments(folder: Path, keep: int, and_folder: bool = False) -> None:
+    """Remove segments ``keep`` and later and half-written files, the last first (a kill in between leaves 0, 1, ...,
+    k); ``and_folder``: their folder too, if it is then empty."""
+    for path in sorted((folder / SEGMENTS).glob("*"), reverse=True):
         whole = path.suffix == ".h5" and path.stem.isdigit()
         if path.name.endswith(PARTIAL) or (whole and int(path.stem) >= keep):
             path.unlink()
-            dropped += whole
-    return dropped
+    if and_folder:
+        with contextlib.suppress(OSError):
+            (folder / SEGMENTS).rmdir()

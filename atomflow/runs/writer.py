@@ -113,7 +113,7 @@ class RunWriter:
         try:
             manifest = read_manifest(folder)  # again, now that nobody else writes it
             if manifest["state"] == "done":
-                drop_segments(folder, 0)
+                drop_segments(folder, 0, and_folder=True)
                 raise InputError(f"{folder} is done; there is nothing to resume")
             writer = cls(folder, lock, manifest, int(manifest["cell"]["n_atoms"]))
             state = writer._restore()
@@ -244,7 +244,7 @@ class RunWriter:
                 if state != "failed":
                     raise failure from None
             if state == "done":
-                drop_segments(self.folder, 0)
+                drop_segments(self.folder, 0, and_folder=True)
         finally:
             self._lock.release()
 
@@ -253,8 +253,8 @@ class RunWriter:
         needed = sum(header.path.stat().st_size for header in headers)
         free = shutil.disk_usage(self.folder).free
         if free < needed:
-            failure = RunFailed(f"no room to finish {self.folder}: {needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB "
-                                f"are free; all {self._frames} frames are kept; free some space, then resume")
+            failure = RunFailed(f"no room to finish {self.folder}: {needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB "
+                                f"free; all {self._frames} frames are kept; free some space, then resume")
             self._note_failure(str(failure))
             raise failure
         h5md.merge(self.folder, headers)

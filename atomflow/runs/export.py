@@ -1,0 +1,155 @@
+"""A run in other programs' formats: extxyz (ASE, OVITO), AMBER NetCDF (VMD, MDAnalysis), LAMMPS data (last frame)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from atomflow.errors import InputError, RunFailed
+from atomflow.runs.files import NO_ROOM, PARTIAL
+from atomflow.runs.reader import Run
+from atomflow.version import __version__
+
+SUFFIXES = {"extxyz": ".extxyz", "netcdf": ".nc", "lammps": ".data"}
+_BLOCK_BYTES = 16 << 20
+
+
+def export(run: Run, format: str, path: str | Path | None = None, stride: int = 1, wrap: bool = False) -> Path:
+    """Write ``run`` as ``format``; memory stays bounded, and the file is there whole or not at all.
+
+    Positions are those that were simulated: unwrapped, each frame in its own box.
+
+    Args:
+        format: ``extxyz`` (every frame; regions, sites, time), ``netcdf`` (AMBER, every frame; float32) or ``lammps``
+            (data file of the last frame, box turned to LAMMPS's orientation).
+        path: where to; by default named after the run, in the present folder.
+        stride: every how many frames one is written.
+        wrap: put atoms back into the box.
+
+    Raises:
+        InputError: unknown format, a run without frames, or a file that is already there.
+    """
+    writers: dict[str, Callable[[Run, Path, int, bool], None]] = {
+        "extxyz": _extxyz, "netcdf": _netcdf, "lammps": _lammps}
+    if format not in writers:
+        raise InputError(f"--format must be one of {', '.join(writers)}, not '{format}'")
+    if stride < 1:
+        raise InputError(f"--stride must be 1 or more, not {stride}")
+    if run.n_frames == 0:
+        raise InputError(f"{run.folder} holds no frames yet")
+    target = Path(run.folder.resolve().name + SUFFIXES[format]) if path is None else Path(path)
+    if target.exists():
+        raise InputError(f"{target} is already there; remove it or give another name with -o")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist; make it first")
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        writers[format](run, partial, stride, wrap)
+        os.replace(partial, target)
+    except OSError as error:
+        hint = "; free some space" if error.errno in NO_ROOM else ""
+        raise RunFailed(f"cannot write {target}: {error.strerror or error}{hint}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _frames(run: Run, stride: int, wrap: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(index, positions, lattice) of every ``stride``-th frame, read in blocks."""
+    block = max(1, _BLOCK_BYTES // (run.n_atoms * 24))
+    for start in range(0, run.n_frames, block):
+        stop = min(start + block, run.n_frames)
+        positions, lattices = run.raw_positions_A(start, stop), run.lattices_A(start, stop)
+        for index in range(start + (-start) % stride, stop, stride):
+            lattice = lattices[index - start]
+            yield index, _wrapped(positions[index - start], lattice) if wrap else positions[index - start], lattice
+
+
+def _wrapped(positions: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    fractional = np.linalg.solve(lattice.T, positions.T).T
+    return (fractional - np.floor(fractional)) @ lattice
+
+
+def _extxyz(run: Run, path: Path, stride: int, wrap: bool) -> None:
+    from ase.io.extxyz import write_xyz
+
+    atoms = run.initial_cell().to_ase()
+    atoms.info = {"temperature_K": run.temperature_K} if run.temperature_K is not None else {}
+    with open(path, "w", encoding="utf-8") as handle:
+        for index, positions, lattice in _frames(run, stride, wrap):
+            atoms.positions, atoms.cell = positions, lattice
+            atoms.info.update(frame=index, time_fs=float(run.times_fs[index]))
+            write_xyz(handle, [atoms])
+
+
+def _lammps(run: Run, path: Path, stride: int, wrap: bool) -> None:
+    from ase.io.lammpsdata import write_lammps_data
+
+    cell = run.cell()
+    atoms = cell.to_ase()
+    if wrap:
+        atoms.positions = _wrapped(cell.positions_A, cell.lattice_A)
+    elements = list(cell.composition)
+    with open(path, "w", encoding="utf-8") as handle:
+        write_lammps_data(handle, atoms, specorder=elements, masses=True, units="metal", atom_style="atomic")
+    text = path.read_text(encoding="utf-8").split("\n", 1)[1]
+    types = ", ".join(f"{number} = {element}" for number, element in enumerate(elements, start=1))
+    head = f"atomflow run {run.folder.name}, frame {run.n_frames - 1}; units metal; atom types: {types}"
+    path.write_text(f"{head}\n{text}", encoding="utf-8")
+
+
+def _netcdf(run: Run, path: Path, stride: int, wrap: bool) -> None:
+    """AMBER convention 1.0, NetCDF classic with 64-bit offsets. The first frame goes through scipy, which lays out the
+    file; a further frame is the same record with other numbers, so it is appended as it is (scipy would hold all)."""
+    frames = _frames(run, stride, wrap)
+    count = 1
+    _netcdf_head(run, path, _record(run, *next(frames)))
+    with open(path, "r+b") as handle:
+        handle.seek(0, os.SEEK_END)
+        for frame in frames:
+            for value in _record(run, *frame).values():
+                handle.write(value.tobytes())
+            count += 1
+        handle.seek(4)  # NetCDF classic: the number of records follows the four magic bytes
+        handle.write(count.to_bytes(4, "big"))
+
+
+def _record(run: Run, index: int, positions: np.ndarray, lattice: np.ndarray) -> dict[str, np.ndarray]:
+    """One frame's variables in file order, big-endian. AMBER knows lengths and angles only: **a** along x, **b** in
+    the xy plane, and the positions turned with the box."""
+    from ase.geometry import cell_to_cellpar, cellpar_to_cell
+
+    shape = cell_to_cellpar(lattice)
+    turned = np.linalg.solve(lattice, cellpar_to_cell(shape))
+    return {
+        "time": np.array(run.times_fs[index] / 1000.0, dtype=">f8"),
+        "coordinates": (positions @ turned).astype(">f4"),
+        "cell_lengths": shape[:3].astype(">f8"),
+        "cell_angles": shape[3:].astype(">f8"),
+    }
+
+
+def _netcdf_head(run: Run, path: Path, first: dict[str, np.ndarray]) -> None:
+    from scipy.io import netcdf_file
+
+    with netcdf_file(path, "w", version=2) as handle:
+        handle.Conventions, handle.ConventionVersion = b"AMBER", b"1.0"
+        handle.program, handle.programVersion = b"atomflow", __version__.encode()
+        for name, size in (("frame", None), ("spatial", 3), ("atom", run.n_atoms), ("cell_spatial", 3),
+                           ("cell_angular", 3), ("label", 5)):
+            handle.createDimension(name, size)
+        labels = {"spatial": ["x", "y", "z"], "cell_spatial": ["a", "b", "c"]}
+        for name, letters in labels.items():
+            handle.createVariable(name, "c", (name,))[:] = np.array(letters, dtype="S1")
+        angles = np.array([list(text) for text in ("alpha", "beta ", "gamma")], dtype="S1")
+        handle.createVariable("cell_angular", "c", ("cell_angular", "label"))[:] = angles
+        handle.createVariable("Z", "i", ("atom",))[:] = run.initial_cell().numbers
+        shapes = {"time": ((), b"picosecond"), "coordinates": (("atom", "spatial"), b"angstrom"),
+                  "cell_lengths": (("cell_spatial",), b"angstrom"), "cell_angles": (("cell_angular",), b"degree")}
+        for name, (dimensions, units) in shapes.items():
+            variable = handle.createVariable(name, first[name].dtype, ("frame", *dimensions))
+            variable.units = units
+            variable[0] = first[name]
