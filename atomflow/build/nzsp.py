@@ -14,9 +14,11 @@ from pydantic import Field
 
 from atomflow import crystals
 from atomflow.build import template as templates
+from atomflow.build.annealing import anneal
 from atomflow.build.checks import require_sound
-from atomflow.build.composition import Counts, count_atoms
-from atomflow.build.ordering import Ordering, random_ordering
+from atomflow.build.composition import count_atoms
+from atomflow.build.electrostatics import ordering_energy
+from atomflow.build.ordering import MIN_NA_NA_A, Ordering, close_pairs, random_ordering
 from atomflow.build.template import T_O_LENGTH_A, Template
 from atomflow.cell import Cell
 from atomflow.config import StrictModel, parse
@@ -25,6 +27,8 @@ from atomflow.version import __version__
 
 #: Ordered rhombohedral crystals: only the end members have no disorder.
 RHOMBOHEDRAL_END = {0.0: "NaZr2P3O12_R-3c_Hong1976", 3.0: "Na4Zr2Si3O12_R-3c_TranQui1981_RT"}
+#: Si per formula unit between which the crystal is monoclinic at room temperature (Hong 1976: 1.8 to 2.2).
+MONOCLINIC_SI = (1.8, 2.2)
 _SYMBOLS = ("Na", "Zr", "Zn", "Si", "P", "O")
 _NUMBER = {"Na": 11, "Zr": 40, "Zn": 30, "Si": 14, "P": 15, "O": 8}
 
@@ -32,7 +36,7 @@ _NUMBER = {"Na": 11, "Zr": 40, "Zn": 30, "Si": 14, "P": 15, "O": 8}
 class NZSPRequest(StrictModel):
     """What to build. ``si`` and ``zn`` are x and y per formula unit; the rest as in :func:`build_nzsp`."""
 
-    order: Literal["ordered", "random"] = "ordered"
+    order: Literal["ordered", "random", "ewald"] = "ordered"
     supercell: tuple[int, int, int] = (1, 1, 1)
     cell: Literal["experimental", "dft"] = "experimental"
     phase: Literal["monoclinic", "rhombohedral"] = "monoclinic"
@@ -87,8 +91,18 @@ def build_nzsp(
     return built
 
 
+def phase_note(phase: str, si: float) -> str | None:
+    """What to tell someone who asks for a phase at a composition where it is not found at room temperature."""
+    inside = MONOCLINIC_SI[0] <= si <= MONOCLINIC_SI[1]
+    if phase == "monoclinic" and not inside:
+        return f"si={si:g}: the crystal is rhombohedral outside {MONOCLINIC_SI[0]:g} to {MONOCLINIC_SI[1]:g} Si"
+    if si != 2.0:
+        return f"si={si:g}: the lattice constants are those of si=2; relax the cell too"
+    return None
+
+
 def _on_sites(request: NZSPRequest) -> Cell:
-    """Random or low-energy ordering on the candidate sites of a disordered crystal."""
+    """Random or low-energy ordering on the candidate sites of the phase."""
     base = templates.load_template(request.phase, request.cell)
     if request.primitive:
         base = templates.primitive(base)
@@ -96,7 +110,14 @@ def _on_sites(request: NZSPRequest) -> Cell:
     counts = count_atoms(template.formula_units, request.si, request.zn)
     rng = np.random.default_rng(request.seed)
     ordering = random_ordering(template, counts, rng)
-    return place(template, ordering, _provenance(request, template, counts))
+    provenance = _provenance(request, template)
+    if request.order == "ewald":
+        energy = ordering_energy(base, request.supercell)
+        conflicts = close_pairs(template.na, template.lattice_A, MIN_NA_NA_A)
+        found, energy_eV = anneal(energy, energy.variables(ordering), conflicts, rng)
+        ordering = energy.ordering(found)
+        provenance["electrostatic_energy_eV"] = energy_eV
+    return place(template, ordering, provenance)
 
 
 def place(template: Template, ordering: Ordering, provenance: dict[str, Any]) -> Cell:
@@ -146,7 +167,7 @@ def _ordered(request: NZSPRequest) -> Cell:
     copies = np.array(list(product(*(range(n) for n in request.supercell))))
     tiled = ((fractional[None] + copies[:, None]) / np.array(request.supercell)).reshape(-1, 3)
     template = templates.repeat(template, request.supercell)
-    provenance = _provenance(request, template, None)
+    provenance = _provenance(request, template)
     provenance["sources"] = [crystals.provenance(name), *provenance["sources"]]
     n = len(copies)
     return _assemble(np.tile(symbols, n), tiled, template.lattice_A, np.tile(sites, n), provenance)
@@ -166,11 +187,12 @@ def _ordered_crystal(request: NZSPRequest) -> str:
     return RHOMBOHEDRAL_END[request.si]
 
 
-def _provenance(request: NZSPRequest, template: Template, counts: Counts | None) -> dict[str, Any]:
+def _provenance(request: NZSPRequest, template: Template) -> dict[str, Any]:
     return {
         "builder": "nzsp",
         "atomflow": __version__,
         "parameters": request.model_dump(mode="json"),
         "sources": list(template.sources),
+        "note": phase_note(request.phase, request.si) if request.order != "ordered" else None,
         "na_sites": {"names": template.na_names.tolist(), "fractional": template.na.tolist()},
     }

@@ -40,6 +40,7 @@ def nzsp(
     from atomflow.build.checks import check_cell
     from atomflow.build.nzsp import build_nzsp
     from atomflow.cell import write_cell
+    from atomflow.cli.output import say
 
     if output.suffix not in WRITABLE:
         raise InputError(f"cannot write {output}: the name must end in {', '.join(WRITABLE)}")
@@ -47,6 +48,8 @@ def nzsp(
         raise InputError(f"the folder {output.parent} does not exist; make it first")
     built = build_nzsp(order, supercell, cell, phase, si, zn, seed, primitive)
     write_cell(built, output)
+    if built.provenance["note"]:
+        say(built.provenance["note"])
     _print(built, check_cell(built), str(output), as_json)
 
 
@@ -86,7 +89,7 @@ def _print(cell: Cell, found: CellCheck, path: str, as_json: bool) -> None:
         ("formula", f"{found.formula} ({found.n_atoms} atoms)"),
         ("cell", f"{lengths} Å, {angles}°"),
         ("density", f"{found.density_g_per_cm3:.3f} g/cm³"),
-        ("charge", "not known for these elements" if found.charge is None else f"{found.charge:+d}" if found.charge else "neutral"),
+        ("charge", _charge(found.charge)),
         ("space group", f"{space_group} at 0.05 Å" if space_group else "not determined (pip install spglib)"),
         ("shortest contacts", f"{shortest} Å"),
     ]
@@ -95,6 +98,12 @@ def _print(cell: Cell, found: CellCheck, path: str, as_json: bool) -> None:
     rows.append(("checks", "all passed" if found.ok else "; ".join(found.problems)))
     for name, value in rows:
         output.show(f"{name + ':':<19}{value}")
+
+
+def _charge(charge: int | None) -> str:
+    if charge is None:
+        return "no formal charges known for these elements"
+    return f"{charge:+d}" if charge else "neutral"
 
 
 def _space_group(cell: Cell) -> str | None:
