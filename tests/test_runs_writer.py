@@ -287,7 +287,7 @@ def test_no_room_at_any_write_leaves_a_run_that_resumes(tmp_path, monkeypatch, r
         real(handle)
 
     monkeypatch.setattr(files.os, "fsync", failing)
-    with pytest.raises(RunFailed, match="no room left.*then resume"):
+    with pytest.raises(RunFailed, match=r"no room left.*then resume"):
         walk(tmp_path / "run")
     monkeypatch.undo()
     walk(tmp_path / "run")
