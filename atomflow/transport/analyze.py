@@ -1,0 +1,248 @@
+"""From one trajectory, or several seeds of the same run, to diffusivities and conductivity with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atomflow.errors import InputError
+from atomflow.estimate import Estimate
+from atomflow.transport import window as windows
+from atomflow.transport.conductivity import haven_ratio, siemens_per_cm
+from atomflow.transport.diffusion import (
+    HOP_LENGTH_A,
+    Diffusivity,
+    charge,
+    equivalent_hops,
+    looks_diffusive,
+    poisson_limit_cm2_per_s,
+    tensor_cm2_per_s,
+    tracer,
+)
+from atomflow.transport.displacement import Displacements
+from atomflow.transport.measure import Measured, measure
+from atomflow.transport.result import TransportResult
+from atomflow.units import CM2_PER_S_PER_A2_PER_PS
+
+_MSD_POINTS = 80
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The estimates of one group, before they are dressed with where they came from."""
+
+    tracer: Estimate
+    charge: Estimate
+    haven: Estimate
+    directions: dict[str, Estimate]
+    tensor: np.ndarray | None
+    ln_tracer: tuple[float, float] | None
+    ln_charge: tuple[float, float] | None
+    warnings: list[str]
+
+
+def analyze(
+    trajectories: Any,
+    species: str = "Na",
+    discard_ps: float = 0.0,
+    framework: str | Sequence[str] = "auto",
+    memory_MB: float = 500.0,
+    level: float = 0.95,
+    hop_length_A: float = HOP_LENGTH_A,
+    charge_e: float = 1.0,
+    workers: int = 1,
+) -> TransportResult:
+    """Diffusivities, Haven ratio and conductivity of ``species``, each with an interval of probability ``level``.
+
+    Args:
+        trajectories: a trajectory, a path to one (run folder or any file ASE reads), or a list: seeds to be pooled.
+        species: the mobile element.
+        discard_ps: time left out at the start of every run.
+        framework: what displacements are measured against: ``auto`` (all other species), element names,
+            ``cell`` (centre of mass of everything) or ``none``.
+        memory_MB: bound on the working memory; longer trajectories are read in pieces.
+        hop_length_A: one hop; sets the fit window and the upper limits.
+        charge_e: charge of the ion for σ.
+
+    Raises:
+        InputError: no such species, too few frames, runs that cannot be pooled.
+    """
+    if not 0.5 <= level < 1:
+        raise InputError(f"level must be between 0.5 and 1, not {level:g}")
+    if not hop_length_A > 0:
+        raise InputError(f"the hop length must be positive, not {hop_length_A:g}")
+    if not memory_MB >= 1:
+        raise InputError(f"memory_MB must be at least 1, not {memory_MB:g}")
+    opened = [_open(item) for item in _as_list(trajectories)]
+    share = memory_MB / len(opened)
+    pool = [Displacements(item, species, discard_ps, framework, max(1.0, share)) for item in opened]
+    _check_same(opened, pool)
+    measured = measure(pool, workers)
+    window = windows.choose(measured, hop_length_A)
+    diffusing, verdict = looks_diffusive(window.fit, measured, hop_length_A)
+    hops = equivalent_hops(window.fit.median_cm2_per_s, measured.ion_time_ps, hop_length_A)
+    if diffusing:
+        numbers = _diffusing(window, hops, level)
+    else:
+        numbers = _limited(window, measured, hops, hop_length_A, level)
+    if not pool[0].has_framework:
+        numbers = _without_charge(numbers, level, pool[0].reference)
+    temperature, mean, warnings = _temperatures(opened)
+    volume = float(np.mean([run.volume_A3 for run in pool]))
+    conductivity, nernst_einstein = Estimate.unknown(level), Estimate.unknown(level)
+    if mean or temperature:
+        factor = siemens_per_cm(pool[0].n_ions, volume, mean or temperature or 0.0, charge_e)
+        conductivity, nernst_einstein = numbers.charge.scaled(factor), numbers.tracer.scaled(factor)
+    else:
+        warnings.append("the temperature is not known: no conductivity (give --temperature)")
+    warnings += numbers.warnings + _cautions(pool, measured, diffusing, window, hop_length_A)
+    return TransportResult(
+        species=species,
+        sources=tuple(str(item.source) for item in opened),
+        temperature_K=temperature,
+        temperature_mean_K=mean,
+        n_ions=pool[0].n_ions,
+        n_frames=sum(run.n_frames for run in pool),
+        n_runs=len(pool),
+        total_time_ps=sum(run.total_time_ps for run in pool),
+        frame_interval_ps=measured.interval_ps,
+        discard_ps=discard_ps,
+        volume_A3=volume,
+        cell=dict(opened[0].cell_summary or {}),
+        potential=opened[0].potential,
+        tracer_diffusivity_cm2_per_s=numbers.tracer,
+        charge_diffusivity_cm2_per_s=numbers.charge,
+        haven_ratio=numbers.haven,
+        conductivity_S_per_cm=conductivity,
+        nernst_einstein_conductivity_S_per_cm=nernst_einstein,
+        directions=numbers.directions,
+        tensor_cm2_per_s=numbers.tensor,
+        diffusing=diffusing,
+        verdict=verdict,
+        fit_window_ps=(window.start_ps, window.end_ps),
+        fit_window_reason=window.reason,
+        overdispersion=window.fit.overdispersion,
+        msd=_msd_table(measured, window.fit.overdispersion, level),
+        drift_A=max(run.max_drift_A for run in pool),
+        reference=pool[0].reference,
+        hops=hops,
+        hop_length_A=hop_length_A,
+        hop_exposure_s_per_cm2=equivalent_hops(1.0, measured.ion_time_ps, hop_length_A),
+        ln_tracer=numbers.ln_tracer,
+        ln_charge=numbers.ln_charge,
+        warnings=tuple(dict.fromkeys([text for item in opened for text in item.warnings] + warnings)),
+    )
+
+
+def _diffusing(window: windows.Window, hops: float, level: float) -> _Numbers:
+    fit, steps = window.fit, window.steps
+    first = charge(steps, hops)
+    collective = charge(steps, hops, fit.median_cm2_per_s / first.median_cm2_per_s)
+    directions = {name: tracer(steps, slice(axis, axis + 1)).estimate(level) for axis, name in enumerate("xyz")}
+    return _Numbers(fit.estimate(level), collective.estimate(level), haven_ratio(fit, collective, level), directions,
+                    tensor_cm2_per_s(steps, fit.posterior), fit.log_moments(), collective.log_moments(), [])
+
+
+def _limited(window: windows.Window, measured: Measured, hops: float, hop_length_A: float, level: float) -> _Numbers:
+    """Upper limits: the larger of what the walk and what the count of hops allow."""
+    def limit(fit: Diffusivity) -> float:
+        return fit.quantile_cm2_per_s(0.5 + level / 2)
+
+    counted = poisson_limit_cm2_per_s(hops, measured.ion_time_ps, hop_length_A, level)
+    high = max(limit(window.fit), counted)
+    collective = max(high, limit(charge(window.steps, hops)))
+    directions = {name: Estimate.upper_limit(high * 3.0, level) for name in "xyz"}  # all of it may be along one axis
+    return _Numbers(Estimate.upper_limit(high, level), Estimate.upper_limit(collective, level),
+                    Estimate.unknown(level), directions, None, None, None, [])
+
+
+def _without_charge(numbers: _Numbers, level: float, reference: str) -> _Numbers:
+    unknown = Estimate.unknown(level)
+    note = f"displacements are against {reference}: the summed displacement says nothing, so no charge diffusivity"
+    return _Numbers(numbers.tracer, unknown, unknown, numbers.directions, numbers.tensor, numbers.ln_tracer, None,
+                    [*numbers.warnings, note])
+
+
+def _msd_table(measured: Measured, overdispersion: float, level: float) -> dict[str, np.ndarray]:
+    """The MSD at up to 80 lags, evenly spaced in their logarithm."""
+    low, high = measured.msd_interval(overdispersion, level)
+    last = len(measured.msd_A2) - 1
+    lags = np.unique(np.round(np.geomspace(1, last, _MSD_POINTS)).astype(int))
+    return {"lag_ps": lags * measured.interval_ps, "msd_A2": measured.msd_A2[lags], "low_A2": low[lags],
+            "high_A2": high[lags], "charge_msd_A2": measured.charge_msd_A2[lags]}
+
+
+def _cautions(pool: list[Displacements], measured: Measured, diffusing: bool, window: windows.Window,
+              hop_length_A: float) -> list[str]:
+    notes = []
+    if "remember" in window.reason:
+        notes.append("the run is short beside the memory of the ions' motion: D may still fall with a longer run")
+    rms = np.sqrt(6.0 * window.fit.median_cm2_per_s / CM2_PER_S_PER_A2_PER_PS * measured.longest_ps)
+    if diffusing and rms < hop_length_A:
+        notes.append(f"ions moved {rms:.2g} Å, less than one hop of {hop_length_A:g} Å: back-and-forth hops may count "
+                     "as diffusion")
+    drift = max(run.max_drift_A for run in pool)
+    if drift > 1.0:
+        notes.append(f"the frame of reference drifted by {drift:.3g} Å; the drift was taken off")
+    return notes
+
+
+def _temperatures(opened: list[Any]) -> tuple[float | None, float | None, list[str]]:
+    """(target, mean over the runs, warnings)."""
+    target = opened[0].temperature_K
+    means = [mean for mean in map(measured_temperature_K, opened) if mean is not None]
+    mean = float(np.mean(means)) if len(means) == len(opened) else None
+    warnings = []
+    if target and mean and abs(mean / target - 1) > 0.02:
+        warnings.append(f"the atoms were at {mean:.0f} K on average, {100 * (mean / target - 1):+.1f} % off the target "
+                        f"of {target:g} K; the measured temperature is used")
+    return target, mean, warnings
+
+
+def measured_temperature_K(trajectory: Any) -> float | None:
+    """Mean temperature of the production part where the run recorded it."""
+    if not hasattr(trajectory, "thermo"):
+        return None
+    thermo = trajectory.thermo()
+    values, times = thermo.get("temperature_K"), thermo.get("time_fs")
+    if values is None or len(values) == 0:
+        return None
+    values = np.asarray(values, dtype=np.float64)
+    if times is not None:
+        values = values[np.asarray(times) >= 0]
+    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
+
+
+def _as_list(trajectories: Any) -> Iterable[Any]:
+    if isinstance(trajectories, (list, tuple)):
+        if not trajectories:
+            raise InputError("there is nothing to analyze: the list of trajectories is empty")
+        return trajectories
+    return [trajectories]
+
+
+def _open(item: Any) -> Any:
+    if isinstance(item, (str, Path)):
+        from atomflow import runs
+
+        return runs.open_trajectory(item)
+    return item
+
+
+def _similar(one_K: float | None, other_K: float | None) -> bool:
+    """Equal, or means of constant-energy runs within 2 %."""
+    return one_K == other_K or (one_K is not None and other_K is not None and abs(one_K / other_K - 1) < 0.02)
+
+
+def _check_same(opened: list[Any], pool: list[Displacements]) -> None:
+    """Seeds of one run agree in what they hold and how hot it was."""
+    for item, run in zip(opened[1:], pool[1:], strict=True):
+        if run.n_ions != pool[0].n_ions or item.n_atoms != opened[0].n_atoms:
+            raise InputError(f"{opened[0].source} and {item.source} hold different cells; pool only seeds of one run")
+        if not _similar(item.temperature_K, opened[0].temperature_K):
+            raise InputError(f"{opened[0].source} is at {opened[0].temperature_K} K and {item.source} at "
+                             f"{item.temperature_K} K; pool only runs of one temperature")

@@ -1,0 +1,252 @@
+"""A folder of runs: groups of seeds, what is left out and why, and an Arrhenius line for each structure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atomflow.errors import AtomflowError, InputError
+from atomflow.estimate import Estimate
+from atomflow.transport.analyze import analyze, measured_temperature_K
+from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Line, Point, distance_in_words, fit
+from atomflow.transport.diffusion import HOP_LENGTH_A
+from atomflow.transport.displacement import MIN_FRAMES
+from atomflow.transport.kink import Kink, find_kink
+from atomflow.transport.result import TransportResult
+
+#: A run whose mean temperature is farther off than this is another temperature's run.
+MAX_TEMPERATURE_ERROR = 0.05
+#: meV/atom/ps of the conserved energy; above it the run is not at equilibrium with its own Hamiltonian.
+MAX_ENERGY_DRIFT = 10.0
+#: Monoclinic to rhombohedral Na3Zr2Si2PO12.
+TRANSITION_K = (433.0, 440.0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Seeds of one structure at one temperature."""
+
+    structure: str
+    result: TransportResult
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.result.to_json(), "structure": self.structure}
+
+
+@dataclass(frozen=True)
+class Arrhenius:
+    """The line of one structure: of D, and of σT from the charge diffusivity."""
+
+    structure: str
+    potential: str | None
+    line: Line
+    sigma_line: Line
+    temperatures_K: list[float]
+    used: list[float]
+    upper_limits: list[float]
+    kink: Kink | None
+    extrapolation: Estimate
+    distance: str
+    warnings: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "structure": self.structure,
+            "potential": self.potential,
+            "activation_energy_eV": self.line.activation_energy_eV.to_json(),
+            "activation_energy_sigmaT_eV": self.sigma_line.activation_energy_eV.to_json(),
+            "prefactor_cm2_per_s": self.line.prefactor.to_json(),
+            "temperatures_K": self.temperatures_K,
+            "used": self.used,
+            "upper_limits": self.upper_limits,
+            "chi2": self.line.chi2,
+            "degrees_of_freedom": self.line.dof,
+            "error_scale": self.line.inflation,
+            "kink": self.kink.to_json() if self.kink else None,
+            "extrapolation": {"temperature_K": ROOM_TEMPERATURE_K, "distance": self.distance,
+                              "tracer_diffusivity_cm2_per_s": self.extrapolation.to_json()},
+            "warnings": self.warnings,
+        }
+
+
+@dataclass(frozen=True)
+class CampaignResult:
+    """All groups of a campaign, their Arrhenius lines, and the runs left out."""
+
+    name: str
+    groups: list[Group]
+    arrhenius: list[Arrhenius]
+    excluded: list[dict[str, str]]
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "campaign", "name": self.name, "groups": [group.to_json() for group in self.groups],
+                "arrhenius": [line.to_json() for line in self.arrhenius], "excluded": self.excluded,
+                "warnings": self.warnings}
+
+
+def analyze_campaign(
+    folder: str | Path,
+    species: str = "Na",
+    discard_ps: float = 0.0,
+    memory_MB: float = 500.0,
+    level: float = 0.95,
+    hop_length_A: float = HOP_LENGTH_A,
+    framework: str | Sequence[str] = "auto",
+    charge_e: float = 1.0,
+    progress: Callable[[str], None] | None = None,
+) -> CampaignResult:
+    """Analyze every run folder below ``folder``; pool what differs in nothing but the seed.
+
+    Runs that failed, are too short, sat more than 5 % off their temperature or drifted in energy are left out by name.
+
+    Raises:
+        InputError: there is no run in the folder.
+    """
+    folder = Path(folder)
+    found = find_runs(folder)
+    if not found:
+        raise InputError(f"{folder} holds no run: neither run.json nor folders with one")
+    pools: dict[tuple[str, float, str], list[Any]] = defaultdict(list)
+    excluded, warnings = [], []
+    for path in found:
+        trajectory, reason = _usable(path, discard_ps)
+        if reason:
+            excluded.append({"run": path.name, "reason": reason})
+            continue
+        pools[_key(trajectory)].append(trajectory)
+    groups = []
+    for (structure, temperature, identity), pool in sorted(pools.items()):
+        if progress:
+            progress(f"{structure} at {temperature:g} K: {len(pool)} run(s)")
+        try:
+            result = analyze(pool, species, discard_ps, framework, memory_MB, level, hop_length_A, charge_e)
+            groups.append((identity, Group(structure, result)))
+        except AtomflowError as error:
+            excluded += [{"run": Path(str(run.source)).name, "reason": str(error)} for run in pool]
+    lines = _lines(groups, level)
+    if excluded:
+        warnings.append(f"{len(excluded)} of {len(found)} runs were left out; the reasons are listed")
+    return CampaignResult(_name(folder), [group for _, group in groups], lines, excluded, warnings)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run folders: the folder itself, those in it, or those in its ``runs``."""
+    if (folder / "run.json").is_file():
+        return [folder]
+    for place in (folder / "runs", folder):
+        if place.is_dir():
+            found = sorted(path.parent for path in place.glob("*/run.json"))
+            if found:
+                return found
+    return []
+
+
+def fit_arrhenius(structure: str, results: list[TransportResult], potential: str | None = None,
+                  level: float = 0.95) -> Arrhenius:
+    """The Arrhenius lines of one structure from its results at several temperatures."""
+    points, sigma_points, limits, warnings = [], [], [], []
+    for result in sorted(results, key=lambda item: item.temperature_K or 0.0):
+        temperature = result.actual_temperature_K
+        if temperature is None:
+            warnings.append("a run without temperature is not in the line")
+            continue
+        if result.ln_tracer:
+            points.append(Point(temperature, *result.ln_tracer))
+        else:
+            limits.append(Limit(temperature, result.hops, result.hop_exposure_s_per_cm2))
+        if result.ln_charge:
+            sigma_points.append(Point(temperature, *result.ln_charge))  # σT is D_charge times a constant of the cell
+    line, sigma_line = fit(points, limits, level), fit(sigma_points, (), level)
+    warnings += line.warnings + [f"σT: {text}" for text in sigma_line.warnings]
+    if limits:
+        warnings.append(f"{len(limits)} temperature(s) are upper limits; they enter the line as such, not as numbers")
+    kink = find_kink(points)
+    used = [point.temperature_K for point in points]
+    warnings += _about_branches(used, kink)
+    distance = distance_in_words(used) if used else "no temperature could be used"
+    return Arrhenius(structure, potential, line, sigma_line, [*used, *(limit.temperature_K for limit in limits)], used,
+                     [limit.temperature_K for limit in limits], kink, line.at(ROOM_TEMPERATURE_K), distance, warnings)
+
+
+def _about_branches(used: list[float], kink: Kink | None) -> list[str]:
+    notes = []
+    if kink and kink.significant:
+        notes.append(f"the line bends at about {kink.temperature_K:.0f} K (p = {kink.p_value:.2g}): "
+                     f"{kink.energy_below_eV:.2f} eV below, {kink.energy_above_eV:.2f} eV above; fit them apart")
+    if not used:
+        return notes
+    low, high = TRANSITION_K
+    if min(used) < high and max(used) > low:
+        notes.append(f"the temperatures span the monoclinic to rhombohedral transition of NZSP ({low:g}-{high:g} K): "
+                     "one line through both phases is not one activation energy")
+    elif min(used) >= high:
+        notes.append(f"all temperatures lie above the monoclinic to rhombohedral transition of NZSP "
+                     f"({low:g}-{high:g} K): the line need not hold at room temperature")
+    return notes
+
+
+def _lines(groups: list[tuple[str, Group]], level: float) -> list[Arrhenius]:
+    sets: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for identity, group in groups:
+        sets[(group.structure, identity)].append(group)
+    lines = []
+    for (structure, _), members in sets.items():
+        potential = (members[0].result.potential or {}).get("name")
+        lines.append(fit_arrhenius(structure, [group.result for group in members], potential, level))
+    return lines
+
+
+def _usable(path: Path, discard_ps: float) -> tuple[Any, str]:
+    """The opened run and an empty string, or why it is left out."""
+    from atomflow import runs
+
+    try:
+        run = runs.open_run(path)
+        manifest = run.manifest
+        if manifest.get("state") == "failed":
+            return run, f"failed: {manifest.get('reason') or 'no reason recorded'}"
+        left = run.n_frames - int(np.ceil(discard_ps * 1000.0 / run.frame_interval_fs))
+    except (AtomflowError, OSError, KeyError, ValueError) as error:
+        return None, f"cannot be read: {' '.join(str(error).split())}"
+    if left < MIN_FRAMES:
+        state = manifest.get("state")
+        return run, f"{max(left, 0)} frames so far ({state}); at least {MIN_FRAMES} are needed"
+    return run, _out_of_bounds(run, manifest)
+
+
+def _out_of_bounds(run: Any, manifest: dict[str, Any]) -> str:
+    target, mean = run.temperature_K, measured_temperature_K(run)
+    nve = (manifest.get("config") or {}).get("ensemble") == "nve"
+    if target and mean and not nve and abs(mean / target - 1) > MAX_TEMPERATURE_ERROR:
+        return f"mean temperature {mean:.0f} K is {100 * (mean / target - 1):+.1f} % off the target of {target:g} K"
+    drift = (manifest.get("summary") or {}).get("energy_drift_meV_per_atom_per_ps")
+    if drift is not None and abs(drift) > MAX_ENERGY_DRIFT:
+        return f"the conserved energy drifts by {drift:.3g} meV/atom/ps (bound {MAX_ENERGY_DRIFT:g})"
+    return ""
+
+
+def _key(run: Any) -> tuple[str, float, str]:
+    """(structure, temperature, everything else that must agree)."""
+    manifest = run.manifest
+    labels = manifest.get("labels") or {}
+    cell = manifest.get("cell") or {}
+    config = {k: v for k, v in (manifest.get("config") or {}).items() if k not in ("seed", "temperature_K")}
+    rest = {"potential": (manifest.get("potential") or {}).get("sha256"), "config": config}
+    target = (manifest.get("config") or {}).get("temperature_K")
+    structure = str(labels.get("structure") or cell.get("formula") or "structure")
+    return structure, float(target or run.temperature_K or 0.0), json.dumps(rest, sort_keys=True)
+
+
+def _name(folder: Path) -> str:
+    try:
+        data = json.loads((folder / "campaign.json").read_text())
+        return str(data.get("name") or (data.get("config") or {}).get("name") or folder.resolve().name)
+    except (OSError, ValueError, AttributeError):
+        return folder.resolve().name

@@ -1,0 +1,80 @@
+"""What the analysis of one group of runs says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from atomflow.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class TransportResult:
+    """Transport of one species at one temperature, pooled over seeds. Units are in the names.
+
+    ``ln_tracer`` and ``ln_charge`` are (mean, standard deviation) of ln(D / cm² s⁻¹) for the Arrhenius fit; ``None``
+    for an upper limit, of which ``hops`` and ``hop_exposure_s_per_cm2`` (hops per unit of D) tell the likelihood.
+    """
+
+    species: str
+    sources: tuple[str, ...]
+    temperature_K: float | None
+    temperature_mean_K: float | None
+    n_ions: int
+    n_frames: int
+    n_runs: int
+    total_time_ps: float
+    frame_interval_ps: float
+    discard_ps: float
+    volume_A3: float
+    cell: dict[str, Any]
+    potential: dict[str, Any] | None
+    tracer_diffusivity_cm2_per_s: Estimate
+    charge_diffusivity_cm2_per_s: Estimate
+    haven_ratio: Estimate
+    conductivity_S_per_cm: Estimate
+    nernst_einstein_conductivity_S_per_cm: Estimate
+    directions: dict[str, Estimate]
+    tensor_cm2_per_s: np.ndarray | None
+    diffusing: bool
+    verdict: str
+    fit_window_ps: tuple[float, float]
+    fit_window_reason: str
+    overdispersion: float
+    msd: dict[str, np.ndarray]
+    drift_A: float
+    reference: str
+    hops: float
+    hop_length_A: float
+    hop_exposure_s_per_cm2: float
+    ln_tracer: tuple[float, float] | None
+    ln_charge: tuple[float, float] | None
+    warnings: tuple[str, ...]
+
+    @property
+    def actual_temperature_K(self) -> float | None:
+        """The temperature the atoms had where it was recorded, else the one asked for."""
+        return self.temperature_mean_K or self.temperature_K
+
+    def to_json(self) -> dict[str, Any]:
+        """The object ``atomflow analyze --json`` prints; the keys are described in docs/transport.md."""
+        same = ("species", "temperature_K", "temperature_mean_K", "n_ions", "n_frames", "n_runs", "total_time_ps",
+                "frame_interval_ps", "discard_ps", "volume_A3", "cell", "potential", "diffusing", "verdict",
+                "fit_window_reason", "overdispersion", "drift_A", "reference", "hop_length_A")
+        estimates = ("tracer_diffusivity_cm2_per_s", "charge_diffusivity_cm2_per_s", "haven_ratio",
+                     "conductivity_S_per_cm", "nernst_einstein_conductivity_S_per_cm")
+        tensor = None if self.tensor_cm2_per_s is None else self.tensor_cm2_per_s.tolist()
+        directions = {axis: estimate.to_json() for axis, estimate in self.directions.items()}
+        return {
+            "kind": "run",
+            "sources": list(self.sources),
+            **{name: getattr(self, name) for name in same},
+            **{name: getattr(self, name).to_json() for name in estimates},
+            "diffusivity_tensor_cm2_per_s": {"axes": "cartesian", "tensor": tensor, **directions},
+            "fit_window_ps": list(self.fit_window_ps),
+            "equivalent_hops": self.hops,
+            "msd": {name: values.tolist() for name, values in self.msd.items()},
+            "warnings": list(self.warnings),
+        }

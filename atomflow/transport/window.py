@@ -1,0 +1,73 @@
+"""The automatic fit window: where caging ends, where statistics end, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomflow.transport.diffusion import Diffusivity, Modes, modes, tracer
+from atomflow.transport.measure import Measured
+from atomflow.transport.walk import misfit
+
+#: Fewest steps that one run is cut into.
+_MIN_STEPS = 10
+_MISFIT_P = 0.05
+
+
+@dataclass(frozen=True)
+class Window:
+    """Lags from ``start_ps`` (the step Δ of the walk) to ``end_ps`` (half the longest run)."""
+
+    start_ps: float
+    end_ps: float
+    reason: str
+    steps: Modes
+    fit: Diffusivity
+    slope: float
+
+
+def choose(measured: Measured, hop_length_A: float) -> Window:
+    """Start where the MSD reaches half a hop squared, or later until the steps fit a diffusing walk."""
+    longest = max(run.ions_A.shape[2] for run in measured.runs)
+    most = max(1, longest // _MIN_STEPS)
+    wanted, why = _half_hop(measured, hop_length_A)
+    bins = int(np.clip(-(-wanted // measured.bin_frames), 1, most))
+    if bins < -(-wanted // measured.bin_frames):
+        why = f"a {_MIN_STEPS}th of the run (the MSD had not reached half a hop squared earlier)"
+    moved_on = False
+    while True:
+        steps = modes(measured.runs, bins, measured.bin_ps)
+        fit = tracer(steps)
+        dof, power = steps.tracer_power()
+        p = misfit(steps.g, dof, power, fit.posterior, fit.overdispersion)
+        if p > _MISFIT_P or bins >= most:
+            break
+        bins, moved_on = min(most, max(bins + 1, int(bins * 1.4))), True
+    if moved_on:
+        why += ", then later until steps were those of a walk" if p > _MISFIT_P else (
+            ", then as late as the run allows: its steps still remember each other")
+    slope = _slope(measured, steps.step_ps)
+    end = 0.5 * measured.longest_ps
+    reason = (f"from {steps.step_ps:.3g} ps: {why}; to {end:.3g} ps: half the run, beyond it windows no longer repeat; "
+              f"log-log slope of the MSD at the start {slope:.2f}")
+    return Window(steps.step_ps, end, reason, steps, fit, slope)
+
+
+def _half_hop(measured: Measured, hop_length_A: float) -> tuple[int, str]:
+    """First lag (frames) at which the MSD exceeds half a hop squared."""
+    target = 0.5 * hop_length_A**2
+    beyond = np.flatnonzero(measured.msd_A2 >= target)
+    if len(beyond) == 0:
+        return len(measured.msd_A2), ""
+    return max(1, int(beyond[0])), f"the MSD reaches half a hop squared ({target:.2g} Å²)"
+
+
+def _slope(measured: Measured, lag_ps: float) -> float:
+    """d ln MSD / d ln lag over a factor of two from ``lag_ps``."""
+    first = max(1, round(lag_ps / measured.interval_ps))
+    last = min(2 * first, len(measured.msd_A2) - 1)
+    values = measured.msd_A2[[first, last]]
+    if last <= first or (values <= 0).any():
+        return float("nan")
+    return float(np.log(values[1] / values[0]) / np.log(last / first))

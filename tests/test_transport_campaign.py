@@ -1,0 +1,162 @@
+import json
+
+import numpy as np
+import pytest
+from transport_walks import cage, gaussian_walk
+
+from atomflow.cell import Cell
+from atomflow.cli.main import run as atomflow
+from atomflow.runs import RunWriter
+from atomflow.transport import analyze_campaign
+from atomflow.units import BOLTZMANN_EV_PER_K
+
+IONS, FRAMEWORK = 20, 4
+
+
+def write_run(folder, seed, temperature=600.0, d_A2_per_ps=0.1, frames=200, structure="ordered", state="done",
+              mean_temperature=None, drift=0.1, sha="a" * 64):
+    """A real run folder whose ions walk with a known D (0: they vibrate)."""
+    rng = np.random.default_rng(seed)
+    lattice = np.diag([14.0, 15.0, 16.0])
+    start = rng.uniform(0, 14, (IONS + FRAMEWORK, 3))
+    cell = Cell([11] * IONS + [40] * FRAMEWORK, start, lattice)
+    config = {"ensemble": "nvt", "temperature_K": temperature, "seed": seed, "frame_interval_fs": 100.0}
+    walk = np.zeros((frames, IONS + FRAMEWORK, 3))
+    walk[:, :IONS] = gaussian_walk(rng, frames, IONS, d_A2_per_ps, 0.1) + cage(rng, frames, IONS, 0.2, 2)
+    labels = {"structure": structure, "task": folder.name}
+    with RunWriter.create(folder, config, cell, {"name": "made-up", "sha256": sha}, labels, frames) as writer:
+        for step in range(frames):
+            writer.frame(step, step * 100.0, start + walk[step], lattice)
+            writer.thermo(step, step * 100.0, {"temperature_K": mean_temperature or temperature,
+                                               "potential_energy_eV": -1.0})
+        writer.commit({"step": frames}, {"step": frames, "frames": frames})
+        writer.finish(state, "made to fail" if state == "failed" else None,
+                      {"energy_drift_meV_per_atom_per_ps": drift})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """Ea = 0.30 eV, D = 0.1 Å²/ps at 600 K; four temperatures × two seeds, and four runs to leave out."""
+    place = tmp_path_factory.mktemp("demo")
+    runs = place / "runs"
+    runs.mkdir()
+    for i, temperature in enumerate((500.0, 600.0, 700.0, 850.0)):
+        d = 0.1 * np.exp(-0.30 / BOLTZMANN_EV_PER_K * (1 / temperature - 1 / 600))
+        for seed in (1, 2):
+            write_run(runs / f"ordered-{temperature:.0f}-{seed}", 10 * i + seed, temperature, d)
+    write_run(runs / "cold-1", 91, 350.0, 0.0)
+    write_run(runs / "failed-1", 92, state="failed")
+    write_run(runs / "short-1", 93, frames=10, state="stopped")
+    write_run(runs / "hot-1", 94, mean_temperature=660.0)
+    write_run(runs / "drifting-1", 95, drift=50.0)
+    (place / "campaign.json").write_text(json.dumps({"config": {"name": "demo"}}))
+    return place
+
+
+def test_a_campaign_pools_seeds_and_recovers_the_activation_energy(campaign):
+    result = analyze_campaign(campaign)
+    assert result.name == "demo"
+    assert [(g.result.temperature_K, g.result.n_runs) for g in result.groups] == [
+        (350.0, 1), (500.0, 2), (600.0, 2), (700.0, 2), (850.0, 2)]
+    (line,) = result.arrhenius
+    energy = line.line.activation_energy_eV
+    assert energy.low < 0.30 < energy.high
+    assert energy.high - energy.low < 0.15
+    assert line.upper_limits == [350.0]
+    assert line.used == [500.0, 600.0, 700.0, 850.0]
+    assert line.extrapolation.low < 1e-5 * np.exp(-0.30 / BOLTZMANN_EV_PER_K * (1 / 298.15 - 1 / 600)) \
+        < line.extrapolation.high
+    assert "202 K" in line.distance
+    assert line.sigma_line.activation_energy_eV.low < 0.30 < line.sigma_line.activation_energy_eV.high
+    assert any("transition" in text for text in line.warnings)
+
+
+def test_what_is_left_out_is_named_with_its_reason(campaign):
+    reasons = {item["run"]: item["reason"] for item in analyze_campaign(campaign).excluded}
+    assert set(reasons) == {"failed-1", "short-1", "hot-1", "drifting-1"}
+    assert "made to fail" in reasons["failed-1"]
+    assert "10 frames" in reasons["short-1"]
+    assert "+10.0 %" in reasons["hot-1"]
+    assert "50 meV" in reasons["drifting-1"]
+
+
+def test_a_plain_folder_of_runs_and_different_potentials(tmp_path):
+    """No campaign.json: the folder's name; two potentials are two groups and two lines."""
+    write_run(tmp_path / "one", 1)
+    write_run(tmp_path / "two", 2, sha="b" * 64)
+    result = analyze_campaign(tmp_path)
+    assert result.name == tmp_path.name
+    assert len(result.groups) == len(result.arrhenius) == 2
+    assert result.arrhenius[0].line.activation_energy_eV.high is None
+    assert any("two are needed" in text for text in result.arrhenius[0].warnings)
+
+
+def test_the_measured_temperature_is_used_and_said(tmp_path):
+    write_run(tmp_path / "one", 1, mean_temperature=624.0)
+    (group,) = analyze_campaign(tmp_path).groups
+    assert group.result.temperature_K == 600.0
+    assert group.result.actual_temperature_K == pytest.approx(624.0)
+    assert any("624 K" in text for text in group.result.warnings)
+
+
+def test_command_line_on_a_campaign(campaign, capsys):
+    assert atomflow(["analyze", str(campaign), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["kind"] == "campaign"
+    assert {"name", "groups", "arrhenius", "excluded", "warnings"} <= set(data)
+    limit = data["groups"][0]["tracer_diffusivity_cm2_per_s"]
+    assert limit["value"] is None
+    assert limit["low"] is None
+    assert limit["high"] > 0
+    line = data["arrhenius"][0]
+    assert {"structure", "activation_energy_eV", "activation_energy_sigmaT_eV", "prefactor_cm2_per_s", "kink",
+            "temperatures_K", "used", "upper_limits", "extrapolation", "warnings"} <= set(line)
+    assert line["extrapolation"]["temperature_K"] == 298.15
+    assert atomflow(["analyze", str(campaign)]) == 0
+    text = capsys.readouterr().out
+    assert "Ea" in text
+    assert "left out: hot-1" in text
+
+
+def test_command_line_on_one_run(campaign, capsys):
+    one = campaign / "runs" / "ordered-600-1"
+    assert atomflow(["analyze", str(one)]) == 0
+    assert "tracer diffusivity" in capsys.readouterr().out
+    assert atomflow(["analyze", str(one), "--json", "--discard-ps", "2"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["n_frames"] == 180
+    assert data["potential"]["name"] == "made-up"
+
+
+def test_command_line_on_a_foreign_trajectory(tmp_path, capsys):
+    """Wrapped extxyz without times or temperature: given on the command line; D = 0.1 Å²/ps."""
+    import ase
+    import ase.io
+
+    rng = np.random.default_rng(5)
+    walk = gaussian_walk(rng, 200, 20, 0.1, 0.1) + rng.uniform(0, 12, (20, 3))
+    frames = []
+    for positions in walk:
+        atoms = ase.Atoms("Na20Zr2", np.vstack([positions, [[1, 1, 1], [5, 5, 5]]]), cell=[12, 12, 12], pbc=True)
+        atoms.wrap()
+        frames.append(atoms)
+    path = tmp_path / "walk.extxyz"
+    ase.io.write(path, frames)
+    assert atomflow(["analyze", str(path), "--species", "Na", "--temperature", "1000", "--frame-interval-fs", "100",
+                     "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    d = data["tracer_diffusivity_cm2_per_s"]
+    assert d["low"] < 1e-5 < d["high"]
+    assert data["temperature_K"] == 1000
+    assert atomflow(["analyze", str(path)]) == 2
+    assert "frame-interval-fs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["nothing-here"], ["."], [".", "--sites"]])
+def test_wrong_places_are_one_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert atomflow(["analyze", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
