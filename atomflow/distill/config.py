@@ -1,0 +1,117 @@
+"""The files a user writes: what to sample, and how to train."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from atomflow.config import StrictModel
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[tuple[float, float], "low and high of a uniform draw"]
+
+
+class Distortion(StrictModel):
+    """How far atoms and cell are brought out of place; every frame draws its own values from the ranges."""
+
+    volume: float = Field(default=0.08, ge=0, lt=0.5)
+    shear: float = Field(default=0.015, ge=0, lt=0.2)
+    framework_A: Range = (0.02, 0.13)
+    mobile_A: Range = (0.05, 0.4)
+
+
+class NzspSource(StrictModel):
+    """Random decorations of NZSP; every system is another decoration."""
+
+    kind: Literal["nzsp"]
+    systems: int = Field(ge=1)
+    frameworks: tuple[Literal["monoclinic", "rhombohedral"], ...] = ("monoclinic", "monoclinic", "rhombohedral")
+    silicon: tuple[float, ...] = (0, 0.5, 1, 1.5, 2, 2, 2, 2, 2.5, 3)
+    zinc_every: int = Field(12, ge=0)
+    distortion: Distortion = Distortion()
+
+
+class CrystalSource(StrictModel):
+    """Ordered crystals: names from ``structures/``, files, or folders of files; every system is one crystal."""
+
+    kind: Literal["crystals"]
+    crystals: tuple[str, ...]
+    family: str = "oxide"
+    elements: tuple[str, ...] = ("Na", "Zr", "Si", "P", "O", "Zn", "B")
+    must_hold: str | None = None
+    per_crystal: int = Field(2, ge=1)
+    atoms: tuple[int, int] = (16, 62)
+    distortion: Distortion = Distortion(volume=0.07, framework_A=(0.02, 0.12), mobile_A=(0.04, 0.2))
+
+
+class PackingSource(StrictModel):
+    """Random packings of whole oxide units, e.g. ``{ZnO: [3, 6], B2O3: [4, 6]}``; every system is one packing."""
+
+    kind: Literal["packings"]
+    systems: int = Field(ge=1)
+    family: str
+    units: dict[str, tuple[int, int]]
+    density_g_per_cm3: Range
+    floor: Range = (0.8, 1.02)
+    atoms_max: int = Field(48, ge=8)
+
+
+class DynamicsSource(StrictModel):
+    """Short molecular dynamics with a potential, started from the systems of another source."""
+
+    kind: Literal["dynamics"]
+    potential: str
+    start: Annotated[NzspSource | CrystalSource | PackingSource, Field(discriminator="kind")]
+    temperatures_K: tuple[float, ...]
+    gaps_steps: tuple[int, ...] = (40, 40, 40)
+    timestep_fs: float = Field(2.0, gt=0)
+    friction_per_fs: float = Field(0.03, gt=0)
+    descent_steps: int = Field(10, ge=0)
+
+
+Source = Annotated[NzspSource | CrystalSource | PackingSource | DynamicsSource, Field(discriminator="kind")]
+
+
+class SampleConfig(StrictModel):
+    """``atomflow potential sample``: sources of configurations, one seed, and what is held out for the test."""
+
+    name: str
+    seed: int = 1
+    held_out_fraction: Fraction = 0.12
+    held_out_silicon: tuple[float, ...] = (1.5,)
+    sources: tuple[Source, ...]
+    keep: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _some_source(self) -> SampleConfig:
+        if not self.sources:
+            raise ValueError("no sources are given")
+        return self
+
+
+class StudentConfig(StrictModel):
+    """``atomflow potential train``: the student's shape and its training, in mace-torch's terms."""
+
+    name: str
+    labelled: tuple[str, ...]
+    seed: int = 1
+    elements: tuple[str, ...] = ("B", "O", "Na", "Si", "P", "Zn", "Zr")
+    channels: int = Field(64, ge=1)
+    max_ell: int = Field(2, ge=0, le=4)
+    correlation: int = Field(2, ge=1, le=4)
+    layers: int = Field(2, ge=1, le=4)
+    cutoff_A: float = Field(5.0, gt=1)
+    average_neighbours: float = Field(40.0, gt=0)
+    loss: Literal["universal", "weighted", "stress"] = "universal"
+    energy_weight: float = Field(1.0, ge=0)
+    forces_weight: float = Field(100.0, ge=0)
+    stress_weight: float = Field(1.0, ge=0)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    learning_rate_decay: float = Field(0.94, gt=0, le=1)
+    epochs: int = Field(60, ge=1)
+    largest_force_eV_per_A: float = Field(25.0, gt=0)
+    validation_fraction: Fraction = 0.07
+    trained_for: str
+    threads: int = Field(1, ge=1)

@@ -1,0 +1,235 @@
+"""Training the student with mace-torch's own ``mace_run_train``: the set divided, the reference fitted, resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atomflow.distill.config import StudentConfig
+from atomflow.distill.frames import Frame, Labels, check_no_leakage, read_about, read_frames
+from atomflow.errors import InputError, MissingPackageError, RunFailed, RunStopped
+
+_EPOCH = re.compile(r"Epoch (\d+): .*RMSE_E_per_atom= *([\d.]+) meV, RMSE_F= *([\d.]+) meV")
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """One epoch done: validation errors in meV/atom and meV/Å, and the seconds that are left."""
+
+    epoch: int
+    epochs: int
+    energy_meV_per_atom: float
+    force_meV_per_A: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Division:
+    """The labelled set, divided by system; ``dropped`` counts frames whose largest force is beyond the limit."""
+
+    train: list[Frame]
+    valid: list[Frame]
+    test: list[Frame]
+    dropped: int
+
+
+def divide(frames: Sequence[Frame], config: StudentConfig) -> Division:
+    """Training, validation and test frames. No system is in two of them; validation comes out of the training split."""
+    check_no_leakage(frames)
+    limit = config.largest_force_eV_per_A
+    kept = [frame for frame in frames if np.abs(labels_of(frame).forces_eV_per_A).max() <= limit]
+    systems = sorted({frame.system for frame in kept if frame.split == "train"})
+    if len(systems) < 2:
+        raise InputError("the labelled frames hold fewer than two systems to train on")
+    rng = np.random.default_rng(config.seed)
+    count = max(1, round(config.validation_fraction * len(systems)))
+    held = set(rng.choice(systems, count, replace=False))
+    inner = [frame for frame in kept if frame.split == "train"]
+    return Division(
+        train=[frame for frame in inner if frame.system not in held],
+        valid=[frame for frame in inner if frame.system in held],
+        test=[frame for frame in kept if frame.split == "test"],
+        dropped=len(frames) - len(kept),
+    )
+
+
+def labels_of(frame: Frame) -> Labels:
+    if frame.labels is None:
+        raise InputError("a frame has no labels; run atomflow potential label first")
+    return frame.labels
+
+
+def reference_energies_eV(frames: Sequence[Frame], elements: Sequence[str], ridge: float = 1e-4) -> dict[int, float]:
+    """Energy of each element that fits the labelled energies per atom best: the student's zero of energy.
+
+    Least squares over compositions (F, n_elements) with a small ridge, since stoichiometric oxides alone leave one
+    combination of the elements open.
+    """
+    from ase.data import atomic_numbers
+
+    numbers = [atomic_numbers[element] for element in elements]
+    unknown = sorted({int(z) for frame in frames for z in frame.numbers} - set(numbers))
+    if unknown:
+        raise InputError(f"the labelled frames hold element number {unknown[0]}, which the student is not to know")
+    parts = np.array([[np.mean(frame.numbers == z) for z in numbers] for frame in frames])
+    energies = np.array([labels_of(frame).energy_eV / frame.n_atoms for frame in frames])
+    solved = np.linalg.solve(parts.T @ parts + ridge * np.eye(len(numbers)), parts.T @ energies)
+    return {z: float(energy) for z, energy in zip(numbers, solved, strict=True)}
+
+
+def train(
+    config: StudentConfig,
+    folder: str | Path,
+    progress: Callable[[TrainProgress], None] = lambda state: None,
+) -> Path:
+    """Train into ``folder``, or go on where an earlier call stopped; the path of the trained (pickled) model.
+
+    Raises:
+        InputError: no labels, or the folder was begun with another configuration.
+        RunStopped: a signal came; call it again.
+        RunFailed: mace_run_train ended with an error.
+    """
+    folder = Path(folder)
+    _claim(folder, config)
+    if not (folder / "data" / "train.xyz").exists():
+        _write_data(config, folder)
+    model = folder / "checkpoints" / f"{config.name}_run-{config.seed}.model"
+    if not model.exists():
+        _run(arguments(config, folder), config, folder, progress)
+    if not model.exists():
+        raise RunFailed(f"mace_run_train ended without a model; see {folder / 'train.log'}")
+    return model
+
+
+def arguments(config: StudentConfig, folder: Path) -> list[str]:
+    """The command line of mace_run_train for a configuration."""
+    reference = json.loads((folder / "reference_energies.json").read_text())
+    options = {
+        "name": config.name, "seed": config.seed, "work_dir": folder, "model": "ScaleShiftMACE",
+        "train_file": folder / "data" / "train.xyz", "valid_file": folder / "data" / "valid.xyz",
+        "E0s": "{" + ", ".join(f"{z}: {energy!r}" for z, energy in reference.items()) + "}",
+        "atomic_numbers": "[" + ", ".join(sorted(reference, key=int)) + "]",
+        "r_max": config.cutoff_A, "num_interactions": config.layers, "hidden_irreps": f"{config.channels}x0e",
+        "max_ell": config.max_ell, "correlation": config.correlation, "num_radial_basis": 8, "num_cutoff_basis": 5,
+        "MLP_irreps": "16x0e", "radial_MLP": "[64, 64, 64]", "compute_avg_num_neighbors": False,
+        "avg_num_neighbors": config.average_neighbours, "scaling": "rms_forces_scaling", "compute_stress": True,
+        "loss": config.loss, "energy_weight": config.energy_weight, "forces_weight": config.forces_weight,
+        "stress_weight": config.stress_weight, "batch_size": config.batch_size, "valid_batch_size": 8,
+        "max_num_epochs": config.epochs, "lr": config.learning_rate, "scheduler": "ExponentialLR",
+        "lr_scheduler_gamma": config.learning_rate_decay, "weight_decay": 1e-8, "ema_decay": 0.99, "clip_grad": 10.0,
+        "default_dtype": "float32", "device": _device(), "error_table": "PerAtomRMSE", "plot": False,
+        "num_workers": 0, "pin_memory": False,
+    }
+    return [*(f"--{key}={value}" for key, value in options.items()), "--ema", "--amsgrad", "--restart_latest"]
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _claim(folder: Path, config: StudentConfig) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "student.json"
+    wanted = config.model_dump(mode="json")
+    if path.exists() and json.loads(path.read_text()) != wanted:
+        raise InputError(f"{folder} was begun with another configuration; choose another folder")
+    path.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def _write_data(config: StudentConfig, folder: Path) -> None:
+    import ase.io
+
+    frames = [frame for path in config.labelled for frame in read_frames(path)]
+    division = divide(frames, config)
+    reference = reference_energies_eV(division.train, config.elements)
+    (folder / "reference_energies.json").write_text(json.dumps(reference, indent=2) + "\n")
+    about = {"labelled": [read_about(path) for path in config.labelled], "dropped": division.dropped,
+             "train": len(division.train), "valid": len(division.valid), "test": len(division.test)}
+    (folder / "set.json").write_text(json.dumps(about, indent=2) + "\n")
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    for name in ("valid", "test", "train"):  # train last: its presence says that all are there
+        part = getattr(division, name)
+        ase.io.write(data / f"{name}.partial", [frame.to_ase() for frame in part], format="extxyz")
+        os.replace(data / f"{name}.partial", data / f"{name}.xyz")
+
+
+def _run(
+    options: list[str], config: StudentConfig, folder: Path, progress: Callable[[TrainProgress], None]
+) -> None:
+    try:
+        import mace  # noqa: F401
+    except ImportError:
+        raise MissingPackageError("training needs mace-torch: pip install 'atomflow[md]'") from None
+    log = folder / "train.log"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads), "PYTHONUNBUFFERED": "1"}
+    begun, first = time.monotonic(), None
+    with log.open("a") as file, subprocess.Popen(
+        [sys.executable, "-m", "mace.cli.run_train", *options],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    ) as process, _signals_to(process) as stopped:
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            file.flush()
+            match = _EPOCH.search(line)
+            if match:
+                epoch = int(match[1])
+                first = epoch if first is None else first
+                each = (time.monotonic() - begun) / (epoch - first + 1)
+                left = each * (config.epochs - epoch - 1)
+                progress(TrainProgress(epoch + 1, config.epochs, float(match[2]), float(match[3]), left))
+    if stopped:
+        raise RunStopped(f"training stopped; atomflow potential train with the same folder goes on ({folder})")
+    if process.returncode:
+        last = ([text for text in log.read_text().splitlines() if text.strip()] or ["it said nothing"])[-1]
+        raise RunFailed(f"mace_run_train failed: {last.strip()} (log: {log})")
+
+
+class _signals_to:
+    """Passes SIGTERM and SIGINT on to a child process; the list it gives is non-empty once one came."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.came: list[int] = []
+
+    def __enter__(self) -> list[int]:
+        def handle(number: int, frame: object) -> None:
+            self.came.append(number)
+            self.process.terminate()
+
+        try:
+            self.before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not in the main thread: nothing to pass on
+            self.before = {}
+        return self.came
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def export(folder: str | Path, config: StudentConfig) -> Path:
+    """The trained model of ``folder`` as ``<name>.mace.npz``, without pickles."""
+    import torch
+
+    from atomflow.potentials.mace_files import save_portable
+
+    folder = Path(folder)
+    model = folder / "checkpoints" / f"{config.name}_run-{config.seed}.model"
+    if not model.exists():
+        raise InputError(f"{folder} holds no trained model; run atomflow potential train first")
+    module = torch.load(model, map_location="cpu", weights_only=False)  # written by our own mace_run_train
+    return save_portable(module, folder / f"{config.name}.mace.npz")

@@ -1,0 +1,143 @@
+"""Label and train: resumable, in a separate process, with an analytic teacher; the division has no leaks."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from atomflow.cli.main import run
+from atomflow.config import parse
+from atomflow.distill import label as labelling
+from atomflow.distill import train as training
+from atomflow.distill.config import StudentConfig
+from atomflow.distill.frames import Frame, Labels, read_about, read_frames, write_frames
+from atomflow.errors import InputError, RunFailed
+
+
+def toy_frames(systems: int, per_system: int = 2, seed: int = 0) -> list[Frame]:
+    rng = np.random.default_rng(seed)
+    grid = np.array([[x, y, z] for x in range(2) for y in range(2) for z in range(2)]) * 2.3
+    frames = []
+    for system in range(systems):
+        numbers = rng.permutation([8] * 5 + [11] * 3)
+        for _ in range(per_system):
+            positions = grid + rng.normal(0, 0.1, grid.shape)
+            frames.append(Frame(numbers, positions, np.eye(3) * 4.6, f"toy-{system}", "toy", "rattle",
+                                "test" if system % 4 == 3 else "train"))
+    return frames
+
+
+def with_labels(frames: list[Frame], reference: dict[int, float]) -> list[Frame]:
+    return [f.labelled(Labels(sum(reference[z] for z in f.numbers), np.full((f.n_atoms, 3), 0.1), np.zeros((3, 3))))
+            for f in frames]
+
+
+@pytest.fixture
+def pool(tmp_path):
+    (tmp_path / "pool").mkdir()
+    write_frames(toy_frames(8), tmp_path / "pool" / "pool.npz", {"sample": {"name": "toy"}})
+    return tmp_path / "pool"
+
+
+def test_labels_come_from_the_teacher_and_a_second_call_computes_nothing(pool, tmp_path):
+    out = tmp_path / "labelled"
+    seen: list[int] = []
+    path = labelling.label(pool, out, "lennard-jones", sys.executable, lambda s: seen.append(s.done), part_size=5)
+    assert seen[-1] == 16
+    assert read_about(path)["teacher"] == "lennard-jones"
+    assert read_about(path)["sample"] == {"name": "toy"}
+    from ase.calculators.lj import LennardJones
+
+    for frame in read_frames(path)[::5]:
+        atoms = frame.to_ase()
+        atoms.calc = LennardJones(sigma=2.0, epsilon=0.05, rc=5.0, smooth=True)
+        np.testing.assert_allclose(frame.labels.forces_eV_per_A, atoms.get_forces(), rtol=0, atol=2e-4)
+    (out / "parts" / "000005.npz").unlink()  # as if killed in the middle
+    again: list[int] = []
+    labelling.label(pool, out, "lennard-jones", sys.executable, lambda s: again.append(s.done), part_size=5)
+    assert len(again) == 5
+
+
+def test_one_folder_holds_one_teacher(pool, tmp_path):
+    labelling.label(pool, tmp_path / "out", "lennard-jones", sys.executable)
+    with pytest.raises(InputError, match="another teacher"):
+        labelling.label(pool, tmp_path / "out", "chgnet", sys.executable)
+
+
+def test_teacher_that_fails_is_one_line(pool, tmp_path):
+    with pytest.raises(RunFailed, match="unknown teacher 'oracle'"):
+        labelling.label(pool, tmp_path / "out", "oracle", sys.executable)
+
+
+def test_missing_interpreter_is_named(pool, tmp_path, capsys):
+    code = run(["potential", "label", str(pool), "--python", "/nowhere/python", "-o", str(tmp_path / "out")])
+    assert code == 2
+    assert "/nowhere/python" in capsys.readouterr().err
+
+
+def student(tmp_path, **changes) -> StudentConfig:
+    return parse(StudentConfig, {"name": "toy", "labelled": [str(tmp_path / "labelled" / "labelled.npz")],
+                                 "elements": ["O", "Na"], "trained_for": "tests", **changes})
+
+
+def test_division_keeps_systems_together_and_the_test_split_out(tmp_path):
+    frames = with_labels(toy_frames(12), {8: -4.0, 11: -1.0})
+    division = training.divide(frames, student(tmp_path, validation_fraction=0.3))
+    groups = [{f.system for f in part} for part in (division.train, division.valid, division.test)]
+    assert all(groups)
+    assert not (groups[0] & groups[1])
+    assert not (groups[0] & groups[2])
+    assert not (groups[1] & groups[2])
+    assert len(division.train) + len(division.valid) + len(division.test) == len(frames)
+    assert all(f.split == "test" for f in division.test)
+
+
+def test_frames_with_absurd_forces_are_left_out_and_counted(tmp_path):
+    frames = with_labels(toy_frames(6), {8: -4.0, 11: -1.0})
+    frames[0].labels.forces_eV_per_A[0, 0] = 400.0
+    assert training.divide(frames, student(tmp_path)).dropped == 1
+
+
+def test_reference_energies_recover_what_made_the_labels():
+    rng = np.random.default_rng(2)
+    frames = [Frame(rng.choice([8, 11, 30], 9), np.zeros((9, 3)), np.eye(3), f"s{k}", "toy", "rattle", "train")
+              for k in range(40)]
+    truth = {8: -4.25, 11: -1.5, 30: 0.75}
+    found = training.reference_energies_eV(with_labels(frames, truth), ("O", "Na", "Zn"))
+    assert found == pytest.approx(truth, rel=1e-3)
+
+
+def test_element_the_student_does_not_know_is_an_error():
+    frames = with_labels(toy_frames(2), {8: -4.0, 11: -1.0})
+    with pytest.raises(InputError, match="element number 11"):
+        training.reference_energies_eV(frames, ("O",))
+
+
+def test_unlabelled_frames_are_an_error(tmp_path):
+    with pytest.raises(InputError, match="no labels"):
+        training.divide(toy_frames(4), student(tmp_path))
+
+
+def test_unknown_key_of_a_student_names_the_nearest(tmp_path, capsys):
+    (tmp_path / "s.yaml").write_text("name: a\nlabelled: [x.npz]\ntrained_for: t\nchanels: 8\n")
+    assert run(["potential", "train", str(tmp_path / "s.yaml"), "-o", str(tmp_path / "m")]) == 2
+    assert "did you mean 'channels'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_from_pool_to_card_by_the_command_line(pool, tmp_path, capsys):
+    labelled, model = tmp_path / "labelled", tmp_path / "model"
+    assert run(["potential", "label", str(pool), "--teacher", "lennard-jones", "--python", sys.executable,
+                "-o", str(labelled)]) == 0
+    (tmp_path / "student.yaml").write_text(
+        f"name: toy\nlabelled: [{labelled}/labelled.npz]\nelements: [O, Na]\nchannels: 4\nmax_ell: 1\ncutoff_A: 3.5\n"
+        "average_neighbours: 10\nepochs: 1\nvalidation_fraction: 0.2\ntrained_for: tests\n"
+    )
+    assert run(["potential", "train", str(tmp_path / "student.yaml"), "-o", str(model)]) == 0
+    assert (model / "toy.mace.npz").exists()
+    capsys.readouterr()
+    assert run(["potential", "card", str(model), "-o", str(tmp_path / "card.html"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["by_family"][0]["frames"] == 4
+    assert run(["potential", "train", str(tmp_path / "student.yaml"), "-o", str(model)]) == 0  # done: nothing to do
