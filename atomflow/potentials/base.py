@@ -116,8 +116,11 @@ class BatchModel(Protocol):
 class Potential(Protocol):
     """A loaded potential on one device in one precision."""
 
-    identity: PotentialIdentity
-    device: torch.device
+    @property
+    def identity(self) -> PotentialIdentity: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def check_elements(self, numbers: np.ndarray) -> None:
         """Raise :class:`InputError` that names an element the potential does not know."""
@@ -125,6 +128,10 @@ class Potential(Protocol):
 
     def calculator(self) -> ase.calculators.calculator.Calculator:
         """A new ASE calculator: the model's own where it has one."""
+        ...
+
+    def with_dtype(self, dtype: str) -> Potential:
+        """The same potential in another precision (itself, if it has that already)."""
         ...
 
     def batch_model(self, numbers: np.ndarray, system_index: np.ndarray, n_systems: int) -> BatchModel:

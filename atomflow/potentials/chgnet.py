@@ -6,9 +6,10 @@ Only the weight file of the ``chgnet`` package is read here, without its code an
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,14 @@ class ChgnetPotential:
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)
 
+    def with_dtype(self, dtype: str) -> ChgnetPotential:
+        if dtype == self.identity.dtype:
+            return self
+        precision = torch_dtype(dtype)
+        network = copy.copy(self.network).to(self.device, precision)
+        identity = self.identity.model_copy(update={"dtype": dtype})
+        return replace(self, identity=identity, network=network, dtype=precision)
+
     def calculator(self) -> Calculator:
         """A new CHGNetCalculator (chgnet's own; float32 whatever the precision here). Imports chgnet and pymatgen."""
         with contextlib.redirect_stdout(io.StringIO()):
@@ -66,7 +75,7 @@ class ChgnetPotential:
     def batch_model(self, numbers: np.ndarray, system_index: np.ndarray, n_systems: int) -> BatchModel:
         check_batch(numbers, system_index, n_systems)
         self.check_elements(numbers)
-        return ChgnetBatch(self, np.asarray(numbers), np.asarray(system_index), n_systems)
+        return ChgnetBatch(self, np.array(numbers), np.array(system_index), n_systems)
 
 
 class ChgnetBatch:

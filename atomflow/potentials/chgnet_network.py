@@ -45,7 +45,7 @@ class ChgnetNetwork:
         self.weights: dict[str, Tensor] = _arranged(state, self.n_layers)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> ChgnetNetwork:
-        """Move and cast the weights, in place."""
+        """Move and cast the weights, in place (a shallow copy keeps its own)."""
         self.weights = {key: value.to(device=device, dtype=dtype) for key, value in self.weights.items()}
         return self
 

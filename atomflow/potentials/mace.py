@@ -7,7 +7,8 @@ stress alike (see ``gradients.py``), so that stress costs no second pass and no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,14 @@ class MacePotential:
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)
 
+    def with_dtype(self, dtype: str) -> MacePotential:
+        if dtype == self.identity.dtype:
+            return self
+        precision = torch_dtype(dtype)
+        model = copy.deepcopy(self.model).to(precision)
+        identity = self.identity.model_copy(update={"dtype": dtype})
+        return replace(self, identity=identity, model=model, dtype=precision)
+
     def calculator(self) -> Calculator:
         """A new MACECalculator (mace-torch's own) around this model."""
         head = head_names(self.model)[self.head]
@@ -56,7 +65,7 @@ class MacePotential:
     def batch_model(self, numbers: np.ndarray, system_index: np.ndarray, n_systems: int) -> BatchModel:
         check_batch(numbers, system_index, n_systems)
         self.check_elements(numbers)
-        return MaceBatch(self, np.asarray(numbers), np.asarray(system_index), n_systems)
+        return MaceBatch(self, np.array(numbers), np.array(system_index), n_systems)
 
 
 class MaceBatch:

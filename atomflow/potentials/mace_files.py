@@ -43,16 +43,10 @@ def load_file(
     Raises:
         InputError: the file is no MACE model, is damaged, or is a pickle that nobody vouched for.
     """
-    sha256 = trust.file_sha256(path)
-    if path.name.endswith(".npz"):
-        model = load_portable(path)
-    else:
-        trust.check_pickle(path, sha256, known.sha256 if known else None, trust_model)
-        model = _unpickle(path)
     return mace.from_module(
-        model,
+        open_module(path, pinned=known.sha256 if known else None, trust_model=trust_model),
         name=name or path.name.removesuffix(PORTABLE_SUFFIX).removesuffix(".model"),
-        sha256=sha256,
+        sha256=trust.file_sha256(path),
         source=known.url if known and known.url else str(path.resolve()),
         device=device,
         dtype=dtype,
@@ -60,6 +54,14 @@ def load_file(
         reference=known.reference if known else "I. Batatia et al., NeurIPS 2022 (MACE)",
         trained_for=known.trained_for if known else "not stated in the file",
     )
+
+
+def open_module(path: Path, *, pinned: str | None = None, trust_model: bool = False) -> Any:
+    """The torch module in a file, in the precision it was saved in. A pickled file must be trusted."""
+    if path.name.endswith(".npz"):
+        return load_portable(path)
+    trust.check_pickle(path, trust.file_sha256(path), pinned, trust_model)
+    return _unpickle(path)
 
 
 def _unpickle(path: Path) -> Any:
@@ -171,6 +173,5 @@ def _named_block(blocks: Any, name: str) -> Any:
 
 def _check_same(model: Any, copy: Any, path: Path) -> None:
     """Raise unless the rebuilt model gives the energies of the original, to rounding, on a small cluster."""
-    energies = [mace.probe_energies(each) for each in (model, copy)]
-    if not torch.allclose(*energies, rtol=1e-5, atol=1e-6):
+    if not torch.allclose(mace.probe_energies(model).cpu(), mace.probe_energies(copy), rtol=1e-5, atol=1e-6):
         raise AtomflowError(f"the model cannot be written to {path}: rebuilt from its settings it differs from itself")

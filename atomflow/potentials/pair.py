@@ -65,6 +65,12 @@ class LennardJones:
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)
 
+    def with_dtype(self, dtype: str) -> LennardJones:
+        return LennardJones(
+            self.epsilon_eV, self.sigma_A, self.cutoff_A, self.switch_A,
+            name=self.identity.name, device=str(self.device), dtype=dtype,
+        )
+
     def calculator(self) -> Calculator:
         from atomflow.potentials.ase_calculator import BatchCalculator
 

@@ -50,6 +50,20 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
+def availability(name: str) -> str:
+    """``yes``, ``to download``, or which package is missing; nothing is loaded to find out."""
+    from importlib.util import find_spec
+
+    known = entry(name)
+    if known.kind == "mace":
+        from atomflow.potentials import foundation
+
+        package, ready = "mace", "yes" if foundation.cache_path(known).is_file() else "to download"
+    else:
+        package, ready = {"chgnet": "chgnet", "pair": "torch"}[known.kind], "yes"
+    return ready if find_spec(package) is not None else f"needs {package}"
+
+
 def load(
     name: str | Path, *, device: str = "auto", dtype: str = "float32", trust_model: bool = False
 ) -> Potential:

@@ -1,0 +1,158 @@
+"""``atomflow potential``: what there is, whether it suits a cell, and what it says of given frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atomflow.errors import InputError
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show, check and evaluate machine-learned potentials.",
+)
+
+Name = Annotated[str, typer.Argument(help="A name of `atomflow potential list`, or a model file.", show_default=False)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
+Dtype = Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")]
+Trust = Annotated[bool, typer.Option("--trust-model", help="Open a pickled model whose checksum is not known.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """Every potential that atomflow knows by name, and whether its file is here.
+
+    \b
+    Example:
+      atomflow potential list
+    """
+    from atomflow.cli import output
+    from atomflow.potentials.registry import availability, entries
+
+    rows = [{"name": name, "here": availability(name), **entry.model_dump()} for name, entry in entries().items()]
+    if json:
+        output.emit_json({"potentials": rows})
+        return
+    table = [[row["name"], row["here"], row["elements"], row["licence"], row["trained_for"]] for row in rows]
+    output.show(output.table(table, ["name", "here", "elements", "licence", "trained for"]))
+    output.show("\nYour own MACE model: give its file in place of a name. `atomflow potential show NAME` says more.")
+
+
+@app.command()
+def show(name: Name, trust_model: Trust = False, json: Json = False) -> None:
+    """What is known of a potential: source, citation, licence, checksum; a model file is opened for it.
+
+    \b
+    Example:
+      atomflow potential show chgnet
+    """
+    from atomflow.cli import output
+    from atomflow.potentials import registry
+
+    if Path(name.partition("#")[0]).expanduser().is_file():
+        loaded = registry.load(name, device="cpu", trust_model=trust_model)
+        facts: dict[str, Any] = loaded.identity.model_dump()
+    else:
+        facts = {"name": name, **registry.entry(name).model_dump(), "here": registry.availability(name)}
+    if json:
+        output.emit_json(facts)
+        return
+    for key, value in facts.items():
+        if value is not None:
+            shown = ", ".join(value) if isinstance(value, (list, tuple)) else value
+            output.show(f"{key.replace('_', ' ') + ':':<14} {shown}")
+
+
+@app.command()
+def check(
+    name: Name,
+    cell: Annotated[Path, typer.Argument(help="The cell to try it on (extxyz, CIF, POSCAR).", show_default=False)],
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    json: Json = False,
+) -> None:
+    """Try a potential on a cell: elements, precision, forces and stress against the energy's slope, time a call.
+
+    Exit code 0 if all is well, 1 if something is wrong.
+
+    \b
+    Example:
+      atomflow potential check chgnet cell.extxyz
+    """
+    from atomflow.cell import read_cell
+    from atomflow.cli import output
+    from atomflow.potentials import load
+    from atomflow.potentials.check import check as run_check
+
+    structure = read_cell(cell)
+    loaded = load(name, device=device, dtype="float64", trust_model=trust_model)
+    report = run_check(loaded, structure, dtype=dtype)
+    if json:
+        output.emit_json(report.model_dump())
+    else:
+        for label, value in report.lines():
+            output.show(f"{label + ':':<44} {value}")
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    name: Name,
+    frames: Annotated[Path, typer.Argument(help="Any trajectory or structure file ASE reads.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Extended XYZ file to write.", show_default=False)],
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    json: Json = False,
+) -> None:
+    """Energy, forces and stress of every frame, as extended XYZ that ASE and OVITO read.
+
+    \b
+    Example:
+      atomflow potential evaluate chgnet frames.extxyz -o evaluated.extxyz
+    """
+    from atomflow.cli import output
+    from atomflow.potentials import load
+    from atomflow.potentials.evaluate import evaluate_file
+
+    if not frames.exists():
+        raise InputError(f"there is no file {frames}")
+    loaded = load(name, device=device, dtype=dtype, trust_model=trust_model)
+
+    def progress(count: int) -> None:
+        if count % 100 == 0:
+            output.say(f"{count} frames")
+
+    count = evaluate_file(loaded, frames, out, progress)
+    if json:
+        output.emit_json({"frames": count, "output": out, "potential": loaded.identity.model_dump()})
+    else:
+        output.show(f"{count} frame{'s' if count != 1 else ''} evaluated with {loaded.identity.name}: {out}")
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Argument(help="A pickled MACE model.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--output", help="File to write: NAME.mace.npz.", show_default=False)],
+    trust_model: Trust = False,
+) -> None:
+    """Write a MACE model in the portable form, which runs no code of its author's and needs no trust to open.
+
+    \b
+    Example:
+      atomflow potential convert my.model -o my.mace.npz --trust-model
+    """
+    from atomflow.cli import output
+    from atomflow.potentials.mace_files import open_module, save_portable
+
+    if not model.is_file():
+        raise InputError(f"there is no model file {model}")
+    save_portable(open_module(model, trust_model=trust_model), out)
+    output.show(f"{model} written as {out}")
