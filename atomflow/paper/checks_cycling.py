@@ -30,8 +30,8 @@ def plating_voltage(paper: Paper) -> Check:
         {"bare_ohm_cm2": bare, "bare_impedance_ohm_cm2": bare_cell, "x02_ohm_cm2": sealed,
          "x02_impedance_ohm_cm2": sealed_cell},
         f"Voltage over current is {bare:.0f} ohm cm2 (bare) and {sealed:.0f} (x = 0.2) where impedance gives "
-        f"{bare_cell:.0f} and {sealed_cell:.0f}. x = 0.1, the better conductor, plates at {weak:g} V and the bare sample at "
-        f"{bare * current:g} V.",
+        f"{bare_cell:.0f} and {sealed_cell:.0f}. x = 0.1, the better conductor, plates at {weak:g} V, the bare sample "
+        f"at {bare * current:g} V.",
         "A plating voltage includes nucleation on steel: do not use it as a transport observable.",
     )  # fmt: skip
 

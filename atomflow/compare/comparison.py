@@ -1,0 +1,130 @@
+"""A campaign's numbers beside the publication's: one row for each structure and target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from atomflow.compare.judge import judge_energy, judge_point
+from atomflow.compare.ours import Series, estimate, series, temperature_K
+from atomflow.compare.targets import Kind, Target, targets
+from atomflow.estimate import Estimate
+from atomflow.paper.model import Paper, load
+from atomflow.units import SIEMENS_PER_MILLISIEMENS
+
+_GROUP_KEYS: dict[Kind, str] = {
+    "conductivity": "conductivity_S_per_cm",
+    "charge_diffusivity": "charge_diffusivity_cm2_per_s",
+    "tracer_diffusivity": "tracer_diffusivity_cm2_per_s",
+}
+
+#: What every reader of the table should know.
+NOTES = (
+    "The publication prints no error bars: a number stands for its rounding, and an activation energy also for the "
+    "unstated convention (ln σ or ln σT, 0.027 eV apart; ours, from ln D, pairs with ln σT).",
+    "0.27, 0.45 and 0.33 eV can be read in two ways and both are shown. Under neither is one of them the activation "
+    "energy of bulk NZSP.",
+    "Molecular dynamics of a single crystal gives the grain part. The full cell never isolates it: R_SE holds grains "
+    "and boundaries, R_total everything.",
+    "Conductivity pairs with the diffusivity of charge. The tracer diffusivity is the Haven ratio times that.",
+    "25-60 °C is monoclinic. A slope fitted above the transition (433-440 K) belongs to a phase with about half the "
+    "activation energy, whichever intervals happen to touch.",
+    "An interval of ours covers the statistics of the runs only: not the error of the potential (universal potentials "
+    "soften barriers), of the Si/P order in the cell, or of its volume.",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison. ``ours`` is in the unit of ``target``; ``verdict`` is ``numerical_relation`` where that means
+    something, else "cannot say"."""
+
+    target: Target
+    structure: str
+    ours: Estimate | None
+    ours_conditions: str
+    numerical_relation: str | None
+    verdict: str
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.target.id,
+            "quantity": self.target.quantity,
+            "reading": self.target.reading,
+            "structure": self.structure,
+            "unit": self.target.unit,
+            "paper": self.target.to_json(),
+            "ours": None if self.ours is None else self.ours.to_json(),
+            "ours_conditions": self.ours_conditions,
+            "numerical_relation": self.numerical_relation,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows of a campaign, and the notes that go with them."""
+
+    campaign: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = NOTES
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "comparison",
+            "campaign": self.campaign,
+            "rows": [row.to_json() for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+
+def compare(campaign: dict[str, Any], paper: Paper | None = None) -> Comparison:
+    """Hold a campaign result (the object of ``atomflow analyze DIR --json``) beside the publication.
+
+    Args:
+        campaign: the campaign result as plain JSON types; it is not changed.
+        paper: the publication as printed when not given.
+
+    Raises:
+        InputError: ``campaign`` is no campaign result.
+    """
+    paper = paper or load()
+    rows = [
+        row
+        for ours in series(campaign)
+        for target in targets(paper)
+        if (row := _row(target, ours, paper)) is not None
+    ]
+    return Comparison(str(campaign.get("name") or ""), tuple(rows))
+
+
+def _row(target: Target, ours: Series, paper: Paper) -> Row | None:
+    """None for a literature value away from 25 °C when no run was taken near its temperature."""
+    if target.kind == "activation_energy":
+        return Row(target, ours.label, ours.energy, _energy_conditions(ours), *judge_energy(target, ours, paper))
+    assert target.temperature_K is not None
+    group = ours.near(target.temperature_K)
+    number = estimate(group, _GROUP_KEYS[target.kind])
+    if number is not None and target.kind == "conductivity":
+        number = number.scaled(1.0 / SIEMENS_PER_MILLISIEMENS)
+    at_room = target.temperature_K < 300.0
+    if group is None and not at_room:
+        return None
+    extrapolated = number is None and target.kind == "charge_diffusivity" and ours.extrapolated is not None
+    if extrapolated:
+        number = ours.extrapolated
+    where = f"{temperature_K(group):.0f} K, " if group is not None and not extrapolated else ""
+    if extrapolated:
+        where = f"tracer diffusivity extrapolated to {target.temperature_K:.0f} K, "
+    return Row(target, ours.label, number, where + ours.describe(),
+               *judge_point(target, ours, number, extrapolated, paper))
+
+
+def _energy_conditions(ours: Series) -> str:
+    used = ours.used_K
+    parts = [f"from ln D at {', '.join(f'{t:.0f}' for t in used)} K"] if used else []
+    if ours.energy_sigmaT is not None:
+        parts.append(f"from ln σT it is {ours.energy_sigmaT:.2g} eV")
+    return ", ".join([*parts, ours.describe()])

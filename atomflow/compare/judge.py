@@ -1,0 +1,177 @@
+"""The verdict on one number: how the intervals lie, whether that means anything, and why.
+
+Two things are kept apart. ``relation`` is arithmetic: overlaps, above, below, or None where intervals cannot be held
+against each other. ``verdict`` is the relation only where both numbers are of the same thing; else "cannot say".
+"""
+
+from __future__ import annotations
+
+from atomflow.compare.ours import Series, temperature_K, tolerance_K
+from atomflow.compare.targets import Target
+from atomflow.estimate import Estimate
+from atomflow.paper import quantities as q
+from atomflow.paper.model import Paper
+
+CANNOT_SAY = "cannot say"
+#: Above this the Na sublattice of NZSP is nearly liquid: short CHGNet runs of 80 atoms in the experimental cell show a
+#: slope of only about 0.1 eV between 1000 and 1500 K.
+LIQUID_SUBLATTICE_K = 900.0
+#: An interval of Ea wider than this overlaps nearly everything (eV).
+WIDE_EV = 0.1
+
+_PART_REASONS = {
+    "interface": "the resistance is charge transfer at an electrode, and a periodic cell of the electrolyte has none",
+    "cell": "R_total adds electrodes, boundaries and grains, and a simulated crystal is the grain part only",
+}
+_PART_CAVEATS = {
+    "electrolyte": "The measured number is of grains and boundaries in series; the simulated crystal is the grain "
+    "part, which should conduct at least as well and with no higher barrier.",
+    "grain": "Both are of the grain.",
+    "simulation": "The other number is a simulation too, by a pair potential fitted at 600 K: agreement validates "
+    "neither.",
+    "interface": "",
+    "cell": "",
+}
+
+
+def relation(ours: Estimate | None, low: float, high: float) -> str | None:
+    """How our interval lies to ``low``-``high``; None for no number, no interval, or a limit that excludes nothing."""
+    if ours is None or ours.high is None:
+        return None
+    if ours.is_upper_limit:
+        return "below" if ours.high < low else None
+    if ours.low is None:
+        return None
+    if ours.overlaps(low, high):
+        return "overlaps"
+    return "above" if ours.low > high else "below"
+
+
+def judge_energy(target: Target, ours: Series, paper: Paper) -> tuple[str | None, str, str]:
+    """(relation, verdict, why) for an activation energy."""
+    how = relation(ours.energy, target.low, target.high)
+    reasons = _missing(ours.energy, how)
+    if ours.energy is None:
+        reasons = [_no_energy(ours)]
+    if target.part in _PART_REASONS:
+        reasons.append(_PART_REASONS[target.part])
+    if ours.energy is not None:
+        reasons += _phase(ours, paper, target.phase)
+        if ours.has_kink:
+            reasons.append("the Arrhenius line bends, so one slope stands for two branches")
+    reasons += _regions(ours)
+    caveats = [_PART_CAVEATS[target.part]]
+    energy = ours.energy
+    if how == "overlaps" and energy is not None and energy.high is not None and energy.low is not None:
+        width = energy.high - energy.low
+        caveats += [f"Our interval is {width:.2f} eV wide: an overlap decides little."] if width > WIDE_EV else []
+    if not reasons:
+        caveats.append(_reach(ours, target, paper))
+    return _verdict(how, reasons, caveats)
+
+
+def judge_point(target: Target, ours: Series, number: Estimate | None, extrapolated: bool,
+                paper: Paper) -> tuple[str | None, str, str]:
+    """(relation, verdict, why) for a conductivity or diffusivity at one temperature.
+
+    ``number`` is in the unit of the target. ``extrapolated`` says that it is the tracer diffusivity of the Arrhenius
+    line at 298.15 K and no run's own.
+    """
+    assert target.temperature_K is not None
+    how = relation(number, target.low, target.high)
+    reasons = _missing(number, how)
+    if number is None:
+        reasons = [_no_run(ours, target.temperature_K)]
+    if extrapolated:
+        reasons.append(f"it is read off the Arrhenius line, {ours.distance or 'outside the runs'}")
+        reasons += _phase(ours, paper, target.phase)
+        reasons.append("it is a tracer diffusivity, and conductivity pairs with that of charge: their Haven ratio at "
+                       f"{target.temperature_K:.0f} K is not known")
+    reasons += _regions(ours)
+    caveats = [_PART_CAVEATS[target.part]]
+    if target.id.endswith(("x0.1", "x0.2", "x0.3")):
+        caveats.append("The sample holds glass, and its grains may have changed too (INC-10).")
+    return _verdict(how, reasons, caveats)
+
+
+def _verdict(how: str | None, reasons: list[str], caveats: list[str]) -> tuple[str | None, str, str]:
+    """Put the words together: the relation, then why it counts or does not."""
+    shown = {"overlaps": "The intervals overlap", "above": "Ours lies above", "below": "Ours lies below"}
+    if reasons:
+        start = f"{shown[how]} as numbers, but " if how else "No comparison: "
+        return how, CANNOT_SAY, start + "; ".join(reasons) + "."
+    assert how is not None
+    return how, how, " ".join([shown[how] + ".", *filter(None, caveats)])
+
+
+def _missing(number: Estimate | None, how: str | None) -> list[str]:
+    if number is None or how is not None:
+        return []
+    if number.is_upper_limit:
+        return [f"ours is only an upper limit, {number}, which does not exclude the other number"]
+    return ["our number came without an interval"]
+
+
+def _no_energy(ours: Series) -> str:
+    used = ours.used_K
+    if ours.arrhenius is None or len(used) < 2:
+        return f"an activation energy needs several temperatures, and the number of those with a result is {len(used)}"
+    return "the fit gave no activation energy" + (" (upper limits only)" if ours.arrhenius.get("upper_limits") else "")
+
+
+def _no_run(ours: Series, temperature: float) -> str:
+    known = [t for t in map(temperature_K, ours.groups) if t is not None]
+    text = f"no run within {tolerance_K(temperature):.0f} K of {temperature:.0f} K gave this number"
+    return text + (f"; the closest is at {min(known, key=lambda t: abs(t - temperature)):.0f} K" if known else "")
+
+
+def _phase(ours: Series, paper: Paper, phase: str) -> list[str]:
+    """Why the temperatures of the fit do not speak of the phase that the target is of."""
+    used = ours.used_K
+    if not used:
+        return ["the temperatures of the fit are not recorded"]
+    transition, _ = paper.anchor("lit.transition_K").interval()
+    _, above = paper.anchor("lit.transition_span_K").interval()
+    if phase == "rhombohedral":
+        return _hot_phase(used, above)
+    if used[-1] <= transition:
+        return []
+    ratio = paper.anchor("lit.Ea_ratio_rhombohedral").interval()[0]
+    where = "above" if used[0] > above else "across"
+    text = (f"the fit spans {_span(used)}, {where} the transition to the rhombohedral phase near {transition:.0f} K, "
+            f"beyond which Ea is about {ratio:g} of the monoclinic phase's that 25-60 °C sees")
+    if used[-1] > LIQUID_SUBLATTICE_K:
+        text += f", and above {LIQUID_SUBLATTICE_K:.0f} K the Na sublattice is nearly liquid"
+    return [text]
+
+
+def _hot_phase(used: tuple[float, ...], above: float) -> list[str]:
+    reasons = []
+    if used[0] < above:
+        reasons.append(f"the fit spans {_span(used)}, and the rhombohedral phase is complete above {above:.0f} K only")
+    if used[-1] > LIQUID_SUBLATTICE_K:
+        reasons.append(f"the fit spans {_span(used)}, and above {LIQUID_SUBLATTICE_K:.0f} K the Na sublattice is "
+                       "nearly liquid")
+    return reasons
+
+
+def _regions(ours: Series) -> list[str]:
+    foreign = ours.foreign_regions
+    return [f"the cell holds {', '.join(foreign)}, so its transport is not the crystal's"] if foreign else []
+
+
+def _reach(ours: Series, target: Target, paper: Paper) -> str:
+    if target.phase == "rhombohedral":
+        return (f"Fitted at {_span(ours.used_K)}, where experiment finds the rhombohedral phase; a simulated cell held "
+                "in its monoclinic shape is not quite that.")
+    low, high = ours.used_K[0], ours.used_K[-1]
+    warm = q.impedance_range_K(paper)[1]
+    inside = f"Fitted at {_span(ours.used_K)}, in the monoclinic phase"
+    if low > warm:
+        return f"{inside} but {low - warm:.0f} K above the measured range."
+    return f"{inside}, {'reaching' if high > warm else 'inside'} the measured range."
+
+
+def _span(temperatures: tuple[float, ...]) -> str:
+    low, high = temperatures[0], temperatures[-1]
+    return f"{low:.0f} K" if low == high else f"{low:.0f}-{high:.0f} K"
