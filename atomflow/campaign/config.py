@@ -1,0 +1,176 @@
+"""The campaign file: what to simulate, with what, at which temperatures, how often. Importable without torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pydantic
+
+from atomflow.cell import Cell, read_cell
+from atomflow.config import StrictModel, parse, read_yaml
+from atomflow.errors import InputError
+from atomflow.md.config import MDConfig
+
+#: keys of an MD configuration that the campaign sets itself
+_OWN_MD_KEYS = {"temperature_K": "temperatures_K", "seed": "seeds"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class PotentialChoice(StrictModel):
+    """Which potential: a name of ``atomflow potential list`` or a model file (relative to the campaign file)."""
+
+    name: str
+    dtype: Literal["float32", "float64"] = "float32"
+    device: str = "auto"
+    trust_model: bool = False
+
+
+class Resources(StrictModel):
+    """How many worker processes run side by side; ``auto`` is one a core (one altogether on a GPU)."""
+
+    processes: Literal["auto"] | int = "auto"
+    threads_per_process: int = pydantic.Field(default=1, ge=1)
+
+    @pydantic.field_validator("processes")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least one process is needed")
+        return value
+
+
+class CellFile(StrictModel):
+    """A structure read from a file (relative to the campaign file)."""
+
+    file: str
+
+
+class CampaignConfig(StrictModel):
+    """A campaign as its file describes it.
+
+    Attributes:
+        structures: name → ``{builder: nzsp, ...}`` with the builder's parameters, or ``{file: path}``.
+        relax: what is relaxed once for every structure before dynamics: nothing, positions, or cell and positions.
+        relax_fmax_eV_per_A, relax_max_steps: how far.
+        md: keys of :class:`atomflow.md.MDConfig` without temperature_K and seed.
+        md_at: temperature → keys that differ from ``md`` there, e.g. a longer ``time_ps`` where it is cold.
+        seeds: a list, or a number n for 1 to n.
+        folder: where relative paths start; set by :func:`load`.
+    """
+
+    name: str
+    structures: dict[str, dict[str, Any]]
+    potential: PotentialChoice
+    relax: Literal["none", "positions", "cell"] = "none"
+    relax_fmax_eV_per_A: float = pydantic.Field(default=0.05, gt=0)
+    relax_max_steps: int = pydantic.Field(default=300, ge=1)
+    md: dict[str, Any]
+    md_at: dict[float, dict[str, Any]] = pydantic.Field(default_factory=dict)
+    temperatures_K: list[float]
+    seeds: list[int] | int = 1
+    resources: Resources = Resources()
+    folder: str = "."
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return _checked_name(value, "the campaign")
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.structures:
+            _checked_name(name, "a structure")
+        for key, values in (("structures", self.structures), ("temperatures_K", self.temperatures_K),
+                            ("seeds", self.seed_list)):
+            if not values:
+                raise ValueError(f"{key}: at least one is needed")
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key}: one is given twice")
+        for temperature in self.md_at:
+            if temperature not in self.temperatures_K:
+                raise ValueError(f"md_at: {temperature:g} K is not among temperatures_K")
+        return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        return list(range(1, self.seeds + 1)) if isinstance(self.seeds, int) else self.seeds
+
+    def md_config(self, temperature_K: float, seed: int, where: str = "md") -> MDConfig:
+        """The MD configuration of one task."""
+        keys = {**self.md, **self.md_at.get(temperature_K, {})}
+        return parse(MDConfig, {**keys, "temperature_K": temperature_K, "seed": seed}, where)
+
+    def potential_name(self) -> str:
+        """The potential's name, or the path of its file."""
+        path = Path(self.folder, self.potential.name).expanduser()
+        return str(path.resolve()) if path.is_file() else self.potential.name
+
+    def build(self, structure: str, where: str = "campaign") -> Cell:
+        """The cell of ``structure``, before any relaxation.
+
+        Raises:
+            InputError: names the structure and what is wrong with it.
+        """
+        given = dict(self.structures[structure])
+        label = f"{where}: structures.{structure}"
+        if given.pop("builder", None) is not None:
+            from atomflow.build.nzsp import build_nzsp
+
+            request = given if "supercell" not in given else {**given, "supercell": tuple(given["supercell"])}
+            try:
+                return build_nzsp(**request)
+            except InputError as error:
+                raise InputError(f"{label}: {error}") from None
+        try:
+            return read_cell(Path(self.folder, str(given["file"])).expanduser())
+        except InputError as error:
+            raise InputError(f"{label}: {error}") from None
+
+
+def load(path: str | Path) -> CampaignConfig:
+    """Read and check a campaign file, structures and MD keys included; nothing is built or loaded.
+
+    Raises:
+        InputError: one line that names the file and the key.
+    """
+    path = Path(path)
+    data = read_yaml(path)
+    if "folder" in data:
+        raise InputError(f"{path}: unknown key 'folder'")
+    config = parse(CampaignConfig, {**data, "folder": str(path.resolve().parent)}, str(path))
+    check(config, str(path))
+    return config
+
+
+def check(config: CampaignConfig, where: str = "campaign") -> None:
+    """The checks that need more than one model: structures, and the MD keys at every temperature."""
+    for name, given in config.structures.items():
+        _check_structure(given, f"{where}: structures.{name}")
+    for key, keys in (("md", config.md), *((f"md_at.{t:g}", keys) for t, keys in config.md_at.items())):
+        for own, instead in _OWN_MD_KEYS.items():
+            if own in keys:
+                raise InputError(f"{where}: {key}.{own}: give {instead} at the top level instead")
+    for temperature in config.temperatures_K:
+        for seed in config.seed_list:
+            config.md_config(temperature, seed, f"{where}: md")
+
+
+def _check_structure(given: dict[str, Any], where: str) -> None:
+    if "builder" not in given and "file" not in given:
+        raise InputError(f"{where}: give either builder: nzsp (and its parameters) or file: PATH")
+    if "file" in given:
+        parse(CellFile, given, where)
+        return
+    if given["builder"] != "nzsp":
+        raise InputError(f"{where}: there is no builder '{given['builder']}'; the one there is: nzsp")
+    from atomflow.build.nzsp import NZSPRequest
+
+    parse(NZSPRequest, {key: value for key, value in given.items() if key != "builder"}, where)
+
+
+def _checked_name(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"the name of {what} may hold letters, digits, '.', '_' and '-' only: '{name}'")
+    return name

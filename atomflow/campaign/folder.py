@@ -1,0 +1,166 @@
+"""The campaign's folder: campaign.json, and where everything else lies.
+
+    campaign.json        validated configuration, potential identity, structures, tasks
+    cells/<name>.extxyz  the cell that the runs of a structure start from; <name>.json: how it came about
+    runs/<task>/         run folders
+    progress/<task>.json what the worker is doing, a few seconds old
+    logs/<task>.log      what the worker said
+    lock                 one driver at a time
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from atomflow.campaign.config import CampaignConfig
+from atomflow.campaign.tasks import Task
+from atomflow.cell import Cell, write_cell
+from atomflow.errors import InputError
+from atomflow.runs.files import write_whole
+from atomflow.runs.manifest import now, plain
+
+FORMAT, FORMAT_VERSION = "atomflow-campaign", 1
+FILE = "campaign.json"
+#: keys of the configuration that change no number
+_FREE_KEYS = ("resources", "folder")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """campaign.json of ``folder``.
+
+    Raises:
+        InputError: none there, not ours, or from a newer atomflow.
+    """
+    path = folder / FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} is not a campaign folder (it holds no {FILE})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InputError(f"{path} does not describe an atomflow campaign")
+    if data.get("format_version", 0) > FORMAT_VERSION:
+        raise InputError(f"{path} was written by a newer atomflow; update atomflow")
+    return data
+
+
+def record(
+    folder: Path, config: CampaignConfig, cells: dict[str, Cell], identity: dict[str, Any], tasks: list[Task]
+) -> None:
+    """Write campaign.json, or extend the one that is there by new tasks.
+
+    Raises:
+        InputError: the folder belongs to a campaign with other inputs; the line shows what differs.
+    """
+    new = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": config.name,
+        "created": now(),
+        "config": config.model_dump(mode="json"),
+        "potential": identity,
+        "structures": {name: cell.summary() for name, cell in cells.items()},
+        "tasks": [task.to_json() for task in tasks],
+    }
+    if (folder / FILE).exists():
+        old = read(folder)
+        _refuse_changes(folder, old, json.loads(json.dumps(plain(new))))
+        new["created"] = old["created"]
+    write_whole(folder / FILE, (json.dumps(plain(new), indent=1) + "\n").encode())
+
+
+def _refuse_changes(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """New temperatures, seeds and structures are welcome; a task that would vanish or change is not."""
+    if {task["id"]: task["key"] for task in old["tasks"]}.items() <= {t["id"]: t["key"] for t in new["tasks"]}.items():
+        return
+    differences = list(_differences(old["config"], new["config"]))
+    if old["potential"]["sha256"] != new["potential"]["sha256"]:
+        differences.append(f"potential: {old['potential']['sha256'][:12]} → {new['potential']['sha256'][:12]}")
+    for name, summary in new["structures"].items():
+        before = old["structures"].get(name, {}).get("sha256", summary["sha256"])
+        if before != summary["sha256"]:
+            differences.append(f"structures.{name}: cell {before[:12]} → {summary['sha256'][:12]}")
+    shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
+    raise InputError(f"{folder} holds the campaign '{old['name']}' with other inputs ({shown or 'tasks differ'}); "
+                     f"give another folder with -o: nothing is overwritten")
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            if name or key not in _FREE_KEYS:
+                yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name}: {_shown(old)} → {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    text = "not given" if value is None else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- places ---------------------------------------------------------------------------------------------------
+
+
+def run_folder(folder: Path, task: str) -> Path:
+    return folder / "runs" / task
+
+
+def cell_file(folder: Path, structure: str) -> Path:
+    return folder / "cells" / f"{structure}.extxyz"
+
+
+def progress_file(folder: Path, task: str) -> Path:
+    return folder / "progress" / f"{task}.json"
+
+
+def log_file(folder: Path, task: str) -> Path:
+    return folder / "logs" / f"{task}.log"
+
+
+def relax_task(structure: str) -> str:
+    """The name under which a structure's relaxation goes to a worker."""
+    return f"relax-{structure}"
+
+
+def make(folder: Path) -> None:
+    """The folder and its sub-folders."""
+    try:
+        for name in ("cells", "runs", "progress", "logs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the campaign folder {folder}: {error.strerror or error}") from None
+
+
+def start_is_ready(folder: Path, structure: str, key: str) -> bool:
+    """Whether the cell that dynamics start from is there, and from the same inputs."""
+    about = read_json(cell_file(folder, structure).with_suffix(".json"))
+    return about.get("key") == key and cell_file(folder, structure).is_file()
+
+
+def write_start(folder: Path, structure: str, cell: Cell, key: str, about: dict[str, Any]) -> None:
+    """Put down the cell that dynamics of ``structure`` start from, and how it came about."""
+    path = cell_file(folder, structure)
+    path.with_suffix(".json").unlink(missing_ok=True)  # the pair is valid only when both are of one making
+    write_cell(cell, path)
+    write_json(path.with_suffix(".json"), {"key": key, **about})
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write whole, durably."""
+    write_whole(path, (json.dumps(plain(data), indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small JSON file as a dict; empty where there is none or it is not readable."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+

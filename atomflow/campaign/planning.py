@@ -1,0 +1,142 @@
+"""What a campaign would cost: tasks, steps, hours and disk. Nothing is started, nothing is written."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atomflow.campaign.config import CampaignConfig, check
+from atomflow.campaign.driver import processes
+from atomflow.campaign.state import duration
+from atomflow.campaign.tasks import Task, expand, relaxation
+from atomflow.cell import Cell
+from atomflow.md.config import MDConfig
+from atomflow.units import FS_PER_PS
+
+#: steps of the engine that are timed, after one to warm up
+TIMED_STEPS = 4
+_BYTES_PER_COORDINATE = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What :func:`plan` found.
+
+    Attributes:
+        seconds_per_step: structure → measured on this machine, one process alone.
+        hours: wall time for all runs on ``processes`` side by side; relaxations come on top.
+        disk_MB: of the finished campaign; while a run is merged its frames are there twice.
+    """
+
+    name: str
+    tasks: list[Task]
+    potential: dict[str, Any]
+    cells: dict[str, dict[str, Any]]
+    processes: int
+    steps: int
+    seconds_per_step: dict[str, float]
+    cpu_hours: float
+    hours: float
+    disk_MB: float
+    relax: dict[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        """A table and three lines for people."""
+        from atomflow.cli.output import table
+
+        rows = [[task.id, str(task.n_atoms), f"{task.steps_total}", f"{task.n_frames}",
+                 duration(task.steps_total * self.seconds_per_step[task.structure])] for task in self.tasks]
+        speeds = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in self.seconds_per_step.items())
+        lines = [
+            table(rows, ["task", "atoms", "steps", "frames", "alone"]),
+            "",
+            f"{self.name}: {len(self.tasks)} tasks, {self.steps} steps with {self.potential['name']} "
+            f"({self.potential['dtype']})",
+            f"about {duration(3600 * self.hours)} on {self.processes} process{'es' if self.processes > 1 else ''} "
+            f"({duration(3600 * self.cpu_hours)} of computing; a step, measured alone here: {speeds}; side by side "
+            f"steps are slower where memory is the limit)",
+            f"about {self.disk_MB:.3g} MB on disk",
+        ]
+        if self.relax:
+            what = "cell and positions" if self.relax["cell_too"] else "positions"
+            lines.append(f"before that, {what} of {len(self.cells)} structure(s) are relaxed to "
+                         f"{self.relax['fmax_eV_per_A']:g} eV/Å, in at most {self.relax['max_steps']} steps each "
+                         f"(not counted above)")
+        return "\n".join(lines)
+
+
+def plan(config: CampaignConfig) -> Plan:
+    """Build the cells, load the potential, time a few steps of the engine for each structure.
+
+    Raises:
+        InputError: whatever :func:`atomflow.campaign.run` would refuse of the configuration.
+    """
+    from atomflow import potentials
+
+    check(config)
+    cells = {name: config.build(name) for name in config.structures}
+    choice = config.potential
+    potential = potentials.load(config.potential_name(), device=choice.device, dtype=choice.dtype,
+                                trust_model=choice.trust_model)
+    for cell in cells.values():
+        potential.check_elements(cell.numbers)
+    identity = potential.identity.model_dump(mode="json")
+    tasks = expand(config, cells, identity)
+    speeds = {name: _seconds_per_step(cell, potential, config) for name, cell in cells.items()}
+    costs = [task.steps_total * speeds[task.structure] for task in tasks]
+    side_by_side = processes(config)
+    return Plan(
+        name=config.name,
+        tasks=tasks,
+        potential=identity,
+        cells={name: cell.summary() for name, cell in cells.items()},
+        processes=side_by_side,
+        steps=sum(task.steps_total for task in tasks),
+        seconds_per_step=speeds,
+        cpu_hours=sum(costs) / 3600,
+        hours=_packed(costs, side_by_side) / 3600,
+        disk_MB=sum(_bytes(task) for task in tasks) / 1e6,
+        relax=relaxation(config),
+    )
+
+
+def _seconds_per_step(cell: Cell, potential: Any, config: CampaignConfig) -> float:
+    """Median time between steps of the engine itself, at the coldest temperature, in a folder thrown away."""
+    from atomflow import md
+
+    full = config.md_config(min(config.temperatures_K), config.seed_list[0])
+    short = MDConfig.from_dump({
+        **full.dump(), "equilibration_ps": 0.0, "temperature_end_K": None, "thermo_interval_fs": full.timestep_fs,
+        "time_ps": (TIMED_STEPS + 1) * full.timestep_fs / FS_PER_PS,
+        "checkpoint_interval_ps": 100 * full.timestep_fs / FS_PER_PS,
+        "frame_interval_fs": 100 * full.timestep_fs,
+    }, "plan")
+    moments: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="atomflow-plan-") as scratch:
+        md.run(cell, potential, short, Path(scratch, "run"), progress=lambda _: moments.append(time.perf_counter()))
+    return float(np.median(np.diff(moments)[1:]))
+
+
+def _packed(costs: list[float], lanes: int) -> float:
+    """When the last task ends, if each goes in turn to the process that is free first."""
+    free = [0.0] * lanes
+    for cost in costs:
+        heapq.heappush(free, heapq.heappop(free) + cost)
+    return max(free)
+
+
+def _bytes(task: Task) -> float:
+    """Frames (single precision), thermo rows and two checkpoints."""
+    config = MDConfig.from_dump(task.config)
+    rows = task.steps_total // config.thermo_every
+    return (task.n_frames * (task.n_atoms * 3 * _BYTES_PER_COORDINATE + 88) + rows * 56
+            + 2 * task.n_atoms * 160 + 50_000)

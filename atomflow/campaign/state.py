@@ -1,0 +1,178 @@
+"""How a campaign is getting on, from its files alone: no torch, no trajectory is opened."""
+
+from __future__ import annotations
+
+import heapq
+import statistics
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from atomflow.campaign import folder as places
+from atomflow.errors import InputError
+from atomflow.runs.lock import holder
+from atomflow.runs.manifest import read_manifest
+
+#: in the order in which they are shown
+STATES = ("done", "running", "stopped", "killed", "failed", "waiting")
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """One task now.
+
+    Attributes:
+        state: ``waiting`` (not begun), ``running``, ``stopped`` (on request), ``killed`` (its process vanished),
+            ``failed``, ``done``.
+        progress: 0 to 1.
+        seconds_left: at the present speed, of a running task; None where nobody can say.
+        warning: the last warning of the run, or why it failed.
+    """
+
+    id: str
+    structure: str
+    temperature_K: float
+    seed: int
+    state: str
+    step: int
+    steps_total: int
+    progress: float
+    time_ps: float | None
+    ns_per_day: float | None
+    seconds_left: float | None
+    warning: str | None
+
+
+@dataclass(frozen=True)
+class CampaignStatus:
+    """A campaign now; ``relaxing``: structure → words, for those not ready yet."""
+
+    name: str
+    folder: str
+    driver: dict[str, Any] | None
+    tasks: list[TaskStatus]
+    relaxing: dict[str, str]
+    ns_per_day: float
+    seconds_left: float | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Tasks in each state, those states only that occur."""
+        found = Counter(task.state for task in self.tasks)
+        return {state: found[state] for state in STATES if found[state]}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "counts": self.counts}
+
+    def line(self) -> str:
+        """The whole campaign in one line."""
+        counts = self.counts
+        parts = [f"{counts.get('done', 0)} of {len(self.tasks)} tasks done"]
+        parts += [f"{count} {state}" for state, count in counts.items() if state not in ("done", "waiting")]
+        parts += [f"{structure}: {words}" for structure, words in self.relaxing.items()]
+        if self.ns_per_day:
+            parts.append(f"{self.ns_per_day:.3g} ns/day")
+        if self.seconds_left is not None and counts.get("done", 0) < len(self.tasks):
+            parts.append(f"about {duration(self.seconds_left)} left")
+        return ", ".join(parts)
+
+    def text(self) -> str:
+        """A table for people."""
+        from atomflow.cli.output import table
+
+        rows = [[task.id, task.state, f"{100 * task.progress:.0f} %",
+                 duration(task.seconds_left) if task.seconds_left is not None else "", task.warning or ""]
+                for task in self.tasks]
+        driver = (f"driven by process {self.driver.get('pid')} on {self.driver.get('host')}" if self.driver
+                  else "nobody is driving it")
+        return "\n".join([table(rows, ["task", "state", "done", "left", "last warning"]), "",
+                          f"{self.name}: {self.line()}; {driver}"])
+
+
+def status(folder: str | Path) -> CampaignStatus:
+    """Read the state of the campaign in ``folder``; works while it runs, and without torch.
+
+    Raises:
+        InputError: it is no campaign folder.
+    """
+    folder = Path(folder)
+    campaign = places.read(folder)
+    driver = holder(folder / "lock")
+    tasks = [_task(folder, item) for item in campaign["tasks"]]
+    speeds = [task.ns_per_day for task in tasks if task.state == "running" and task.ns_per_day]
+    return CampaignStatus(campaign["name"], str(folder), driver, tasks, _relaxing(folder, campaign, driver is not None),
+                          sum(speeds), _time_left(tasks))
+
+
+def _task(folder: Path, item: dict[str, Any]) -> TaskStatus:
+    live = places.read_json(places.progress_file(folder, item["id"]))
+    run = places.run_folder(folder, item["id"])
+    total = max(1, int(item["steps_total"]))
+    common = {key: item[key] for key in ("id", "structure", "temperature_K", "seed")}
+    try:
+        manifest = read_manifest(run)
+    except InputError:
+        failed = live.get("stage") == "failed"
+        return TaskStatus(**common, state="failed" if failed else "waiting", step=0, steps_total=total, progress=0.0,
+                          time_ps=None, ns_per_day=None, seconds_left=None, warning=live.get("reason"))
+    state = manifest["state"]
+    if state in ("running", "prepared"):
+        state = "running" if holder(run / "lock") else "killed"
+    running = state == "running"
+    step = int(manifest["progress"]["step"])
+    if running:  # the progress file is younger than the last checkpoint; without a process only the latter counts
+        step = max(step, int(live.get("step", 0)))
+    warnings = [manifest["reason"]] if state == "failed" and manifest["reason"] else manifest["warnings"]
+    return TaskStatus(
+        **common,
+        state=state,
+        step=step,
+        steps_total=total,
+        progress=1.0 if state == "done" else min(1.0, step / total),
+        time_ps=live.get("time_ps") if running and "time_ps" in live else manifest["progress"].get("time_ps"),
+        ns_per_day=live.get("ns_per_day") if running else manifest["summary"].get("ns_per_day"),
+        seconds_left=live.get("seconds_left") if running else None,
+        warning=warnings[-1] if warnings else None,
+    )
+
+
+def _relaxing(folder: Path, campaign: dict[str, Any], driven: bool) -> dict[str, str]:
+    words = {}
+    for structure in campaign["structures"]:
+        if places.cell_file(folder, structure).with_suffix(".json").exists():
+            continue
+        live = places.read_json(places.progress_file(folder, places.relax_task(structure)))
+        stage = live.get("stage")
+        if stage == "failed":
+            words[structure] = f"relaxation failed ({live.get('reason')})"
+        elif stage == "relaxing" and driven:
+            words[structure] = f"relaxing, step {live['step']}, largest force {live['fmax_eV_per_A']:.3f} eV/Å"
+        else:
+            words[structure] = "not relaxed yet"
+    return words
+
+
+def _time_left(tasks: list[TaskStatus]) -> float | None:
+    """Until the last task ends, if those that wait run as fast as those that run, as many side by side."""
+    running = [task for task in tasks if task.state == "running" and task.seconds_left is not None]
+    if not running:
+        return None
+    paces = [task.seconds_left / (task.steps_total - task.step) for task in running
+             if task.seconds_left is not None and task.steps_total > task.step]
+    pace = statistics.median(paces) if paces else 0.0
+    lanes = [task.seconds_left or 0.0 for task in running]
+    heapq.heapify(lanes)
+    for task in tasks:
+        if task.state in ("waiting", "stopped", "killed"):
+            heapq.heappush(lanes, heapq.heappop(lanes) + pace * (task.steps_total - task.step))
+    return max(lanes)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

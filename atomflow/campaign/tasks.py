@@ -1,0 +1,69 @@
+"""Tasks: one run each, named after what it is and a checksum of everything that decides its outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from atomflow.campaign.config import CampaignConfig
+from atomflow.cell import Cell
+
+
+@dataclass(frozen=True)
+class Task:
+    """One molecular dynamics run of a campaign.
+
+    Attributes:
+        id: ``<structure>-<T>K-s<seed>-<first eight digits of key>``; the run folder's name.
+        key: sha256 of cell, potential identity, relaxation and MD configuration.
+        config: MD configuration, JSON-able.
+    """
+
+    id: str
+    key: str
+    structure: str
+    temperature_K: float
+    seed: int
+    n_atoms: int
+    steps_total: int
+    n_frames: int
+    config: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def digest(*parts: Any) -> str:
+    """sha256 of JSON-able parts, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def relaxation(config: CampaignConfig) -> dict[str, Any] | None:
+    """What is relaxed before dynamics; None for nothing."""
+    if config.relax == "none":
+        return None
+    return {"cell_too": config.relax == "cell", "fmax_eV_per_A": config.relax_fmax_eV_per_A,
+            "max_steps": config.relax_max_steps}
+
+
+def start_key(cell: Cell, identity: dict[str, Any], config: CampaignConfig) -> str:
+    """Checksum of what decides the cell that dynamics start from."""
+    relaxed = relaxation(config)
+    model = {"sha256": identity["sha256"], "dtype": identity["dtype"]} if relaxed else None
+    return digest(cell.sha256, relaxed, model)
+
+
+def expand(config: CampaignConfig, cells: dict[str, Cell], identity: dict[str, Any]) -> list[Task]:
+    """All tasks of a campaign: by temperature from hot to cold (hot runs show a broken setting first), then structure,
+    then seed."""
+    tasks = []
+    for temperature in sorted(config.temperatures_K, reverse=True):
+        for structure, cell in cells.items():
+            for seed in config.seed_list:
+                md = config.md_config(temperature, seed)
+                key = digest(start_key(cell, identity, config), identity["sha256"], identity["dtype"], md.dump())
+                tasks.append(Task(f"{structure}-{temperature:g}K-s{seed}-{key[:8]}", key, structure, temperature, seed,
+                                  len(cell), md.total_steps, md.production_steps // md.frame_every + 1, md.dump()))
+    return tasks
