@@ -8,6 +8,7 @@ the energy: the result is a local minimum with respect to every single exchange.
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from atomflow.build.electrostatics import OrderingEnergy
 
@@ -22,14 +23,14 @@ COLD_EV = 0.02
 
 
 def anneal(
-    energy: OrderingEnergy, start: np.ndarray, conflicts: np.ndarray, rng: np.random.Generator
+    energy: OrderingEnergy, start: np.ndarray, conflicts: csr_array, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
     """The best ordering found from ``start`` and its energy in eV.
 
     Args:
         energy: the quadratic form.
         start: (K,) of 0.0 and 1.0, without conflicts; the number of ones of each kind is kept.
-        conflicts: (n_na, n_na) True where two Na sites may not both be filled.
+        conflicts: (n_na, n_na) 1 where two Na sites may not both be filled.
         rng: the same generator state gives the same result.
     """
     restarts = RESTARTS if len(start) < RESTART_BELOW_VARIABLES else 1
@@ -41,12 +42,12 @@ def anneal(
 class _Annealer:
     """One annealing; ``s``, ``phi`` and ``blockers`` change together in :meth:`_exchange`."""
 
-    def __init__(self, energy: OrderingEnergy, start: np.ndarray, conflicts: np.ndarray) -> None:
+    def __init__(self, energy: OrderingEnergy, start: np.ndarray, conflicts: csr_array) -> None:
         self.coupling = energy.coupling
         self.s = start.copy()
         self.phi = energy.field + energy.coupling @ start
         self.conflicts = np.zeros_like(energy.coupling)
-        self.conflicts[np.ix_(energy.na, energy.na)] = conflicts
+        self.conflicts[np.ix_(energy.na, energy.na)] = conflicts.toarray()
         self.blockers = self.conflicts @ start
         self.kinds = [kind for kind in (energy.na, energy.t, energy.zr) if 0 < start[kind].sum() < len(kind)]
 

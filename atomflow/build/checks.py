@@ -16,7 +16,7 @@ FORMAL_CHARGE = {"Na": 1, "Zr": 4, "Zn": 2, "Si": 4, "P": 5, "O": -2, "B": 3}
 MIN_CONTACT_A = 1.4
 #: Two atoms of these pairs (symbols in alphabetical order) do not come nearer than this, in Å.
 MIN_PAIR_A = {"Na-Na": 2.4, "Na-O": 1.9, "O-O": 2.0, "O-Zr": 1.75, "O-Zn": 1.75}
-#: element → (oxygen neighbours, within this distance in Å). A NASICON framework; checked where there is Zr.
+#: element → (oxygen neighbours, within this distance in Å). The NASICON framework's.
 COORDINATION = {"Si": (4, 2.0), "P": (4, 2.0), "Zr": (6, 2.6), "Zn": (6, 2.6)}
 _CONTACT_RANGE_A = 4.0
 
@@ -52,8 +52,8 @@ class CellCheck:
 def check_cell(cell: Cell) -> CellCheck:
     """Check a cell without changing it or raising; see :func:`require_sound`.
 
-    The coordination rules are those of the NASICON framework and are applied to cells that contain Zr; atoms in a
-    region other than a crystal grain (glass, metal, boundary) are left out of them.
+    The coordination rules are those of the NASICON framework: they are applied to cells that hold Na, Zr, O and Si or
+    P, and there to the atoms of crystal grains (regions glass, metal and boundary are left out).
     """
     from ase.neighborlist import neighbor_list
 
@@ -86,9 +86,17 @@ def _charge(cell: Cell) -> int | None:
 
 
 def _shortest(symbols: np.ndarray, first: np.ndarray, second: np.ndarray, distance: np.ndarray) -> dict[str, float]:
-    pairs = np.char.add(np.char.add(symbols[first], "-"), symbols[second])
-    keep = symbols[first] <= symbols[second]
-    return {str(pair): float(distance[keep][pairs[keep] == pair].min()) for pair in np.unique(pairs[keep])}
+    elements, code = np.unique(symbols, return_inverse=True)
+    pair = code[first] * len(elements) + code[second]
+    nearest = np.full(len(elements) ** 2, np.inf)
+    np.minimum.at(nearest, pair, distance)
+    table = nearest.reshape(len(elements), -1)
+    return {
+        f"{a}-{b}": float(table[i, j])
+        for i, a in enumerate(elements)
+        for j, b in enumerate(elements)
+        if i <= j and np.isfinite(table[i, j])
+    }
 
 
 def _contact_problems(shortest: dict[str, float]) -> list[str]:
@@ -103,7 +111,7 @@ def _contact_problems(shortest: dict[str, float]) -> list[str]:
 def _coordination(
     cell: Cell, symbols: np.ndarray, first: np.ndarray, second: np.ndarray, distance: np.ndarray
 ) -> dict[str, dict[int, int]]:
-    if "Zr" not in cell.composition:
+    if not ({"Na", "Zr", "O"} <= set(cell.composition) and {"Si", "P"} & set(cell.composition)):
         return {}
     crystal = np.isin(cell.regions, ("bulk", "grain_a", "grain_b"))
     result: dict[str, dict[int, int]] = {}

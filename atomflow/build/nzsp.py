@@ -6,6 +6,7 @@ All cells of a phase share one origin and one list of named Na sites, kept in ``
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ from atomflow.version import __version__
 
 #: Ordered rhombohedral crystals: only the end members have no disorder.
 RHOMBOHEDRAL_END = {0.0: "NaZr2P3O12_R-3c_Hong1976", 3.0: "Na4Zr2Si3O12_R-3c_TranQui1981_RT"}
+#: Larger cells would not fit into memory (the annealing keeps one matrix over all decisions).
+MAX_ATOMS = {"ordered": 200_000, "random": 200_000, "ewald": 10_000}
 #: Si per formula unit between which the crystal is monoclinic at room temperature (Hong 1976: 1.8 to 2.2).
 MONOCLINIC_SI = (1.8, 2.2)
 _SYMBOLS = ("Na", "Zr", "Zn", "Si", "P", "O")
@@ -84,6 +87,10 @@ def build_nzsp(
     if any(n < 1 for n in request.supercell):
         given = " ".join(map(str, request.supercell))
         raise InputError(f"build nzsp: supercell {given}: three whole numbers from 1 up are needed")
+    n_atoms = 80 * math.prod(request.supercell)
+    if n_atoms > MAX_ATOMS[request.order]:
+        raise InputError(f"build nzsp: this supercell has about {n_atoms:,} atoms; {MAX_ATOMS[request.order]:,} is the "
+                         f"most for order {request.order}")  # fmt: skip
     if request.phase == "rhombohedral" and request.cell == "dft":
         raise InputError("build nzsp: the dft cell is of the monoclinic phase; the rhombohedral one is experimental")
     built = _ordered(request) if request.order == "ordered" else _on_sites(request)
@@ -108,12 +115,12 @@ def _on_sites(request: NZSPRequest) -> Cell:
         base = templates.primitive(base)
     template = templates.repeat(base, request.supercell)
     counts = count_atoms(template.formula_units, request.si, request.zn)
-    rng = np.random.default_rng(request.seed)
-    ordering = random_ordering(template, counts, rng)
+    ordering = random_ordering(template, counts, request.seed)
     provenance = _provenance(request, template)
     if request.order == "ewald":
         energy = ordering_energy(base, request.supercell)
         conflicts = close_pairs(template.na, template.lattice_A, MIN_NA_NA_A)
+        rng = np.random.default_rng(request.seed)
         found, energy_eV = anneal(energy, energy.variables(ordering), conflicts, rng)
         ordering = energy.ordering(found)
         provenance["electrostatic_energy_eV"] = energy_eV
@@ -194,5 +201,20 @@ def _provenance(request: NZSPRequest, template: Template) -> dict[str, Any]:
         "parameters": request.model_dump(mode="json"),
         "sources": list(template.sources),
         "note": phase_note(request.phase, request.si) if request.order != "ordered" else None,
-        "na_sites": {"names": template.na_names.tolist(), "fractional": template.na.tolist()},
+        "na_sites": {"names": template.na_names.tolist(), "fractional": np.round(template.na, 6).tolist()},
     }
+
+
+def na_sites(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """All named Na sites of a cell that this builder made, filled or not; also after it was relaxed.
+
+    Returns:
+        (n,) names and (n, 3) Cartesian positions in Å, from fractional coordinates in the cell's present lattice.
+
+    Raises:
+        InputError: the cell does not know its Na sites.
+    """
+    known = cell.provenance.get("na_sites")
+    if not known:
+        raise InputError("this cell has no list of Na sites; build it with atomflow build nzsp")
+    return np.array(known["names"]), np.array(known["fractional"]) @ cell.lattice_A

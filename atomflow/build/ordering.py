@@ -14,8 +14,11 @@ Si and P are drawn alike on all T sites: Boilot's single crystal has Si 2/3 P 1/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from math import comb
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from atomflow.build.composition import Counts
 from atomflow.build.template import Template
@@ -29,6 +32,9 @@ LOG_ACTIVITY = {
     "rhombohedral": {"M1": -0.30, "M2": 0.0, "mid": -0.57},
 }
 SWEEPS = 60
+#: Numbers of Si/P arrangements between which seeds walk through them, how often they may, and Na draws for each.
+FEWEST_SHUFFLED, MOST_SHUFFLED = 10, 100_000
+MOST_LAPS, DRAWS = 100, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +46,50 @@ class Ordering:
     zr_is_zn: np.ndarray
 
 
-def random_ordering(template: Template, counts: Counts, rng: np.random.Generator) -> Ordering:
-    """A random ordering with the given counts; see the module's text for the distribution."""
+def random_ordering(template: Template, counts: Counts, seed: int) -> Ordering:
+    """The random ordering number ``seed`` with the given counts; see the module's text for the distribution.
+
+    In a small cell chance would repeat orderings (an 80-atom cell has 4,356 at x = 0.5), and a repeated cell is a
+    wasted run. So where the Si/P arrangements are few, consecutive seeds walk through all of them in a shuffled order,
+    and seeds that come back to one draw their Na until it differs from the earlier ones.
+    """
     log_activity = np.array([LOG_ACTIVITY[template.phase][str(name)] for name in template.na_names])
     conflicts = close_pairs(template.na, template.lattice_A, MIN_NA_NA_A)
-    filled = start_filling(template.na_names, counts.na, log_activity, rng)
-    return Ordering(
-        _hard_core_gas(filled, conflicts, log_activity, rng),
-        _choose(len(template.t), counts.si, rng),
-        _choose(len(template.zr), counts.zn, rng),
-    )
+
+    def draw_na(rng: np.random.Generator) -> np.ndarray:
+        filled = start_filling(template.na_names, counts.na, log_activity, rng)
+        return _hard_core_gas(filled, conflicts, log_activity, rng)
+
+    n_t, n_zr = len(template.t), len(template.zr)
+    arrangements = comb(n_t, counts.si)
+    if not FEWEST_SHUFFLED <= arrangements <= MOST_SHUFFLED or seed // arrangements > MOST_LAPS:
+        rng = np.random.default_rng(seed)
+        return Ordering(draw_na(rng), _choose(n_t, counts.si, rng), _choose(n_zr, counts.zn, rng))
+    place = np.random.default_rng(arrangements).permutation(arrangements)[seed % arrangements]
+    t_is_si = combination(n_t, counts.si, int(place))
+    earlier: set[bytes] = set()
+    for seed_of_lap in range(seed % arrangements, seed + 1, arrangements):
+        rng = np.random.default_rng(seed_of_lap)
+        na_filled = draw_na(rng)
+        for _ in range(DRAWS):
+            if na_filled.tobytes() not in earlier:
+                break
+            na_filled = draw_na(rng)
+        earlier.add(na_filled.tobytes())
+    return Ordering(na_filled, t_is_si, _choose(n_zr, counts.zn, rng))
+
+
+def combination(n: int, k: int, place: int) -> np.ndarray:
+    """(n,) boolean with ``k`` True: number ``place`` of all C(n, k), in lexicographic order of the indices."""
+    chosen = np.zeros(n, dtype=bool)
+    for i in range(n):
+        with_i = comb(n - i - 1, k - 1) if k else 0
+        if place < with_i:
+            chosen[i] = True
+            k -= 1
+        else:
+            place -= with_i
+    return chosen
 
 
 def start_filling(names: np.ndarray, count: int, log_activity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -63,47 +103,44 @@ def start_filling(names: np.ndarray, count: int, log_activity: np.ndarray, rng: 
     return filled
 
 
-def close_pairs(fractional: np.ndarray, lattice_A: np.ndarray, distance_A: float) -> np.ndarray:
-    """(n, n) True where two different sites come nearer than ``distance_A`` through any periodic image."""
-    from ase.geometry import minkowski_reduce
+def close_pairs(fractional: np.ndarray, lattice_A: np.ndarray, distance_A: float) -> csr_array:
+    """(n, n) sparse, 1 where two different sites come nearer than ``distance_A`` through any periodic image."""
+    import ase
+    from ase.neighborlist import neighbor_list
 
-    reduced, transform = minkowski_reduce(lattice_A)
-    f = fractional @ np.linalg.inv(transform.astype(float))
-    difference = f[:, None] - f[None]
-    difference -= np.round(difference)
-    images = np.array(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij")).reshape(3, -1).T
-    nearest2 = np.full(difference.shape[:2], np.inf)
-    for image in images:
-        nearest2 = np.minimum(nearest2, (((difference + image) @ reduced) ** 2).sum(-1))
-    close = nearest2 < distance_A**2
-    np.fill_diagonal(close, False)
-    return close
+    n = len(fractional)
+    points = ase.Atoms(numbers=np.full(n, 11), scaled_positions=fractional, cell=lattice_A, pbc=True)
+    first, second = neighbor_list("ij", points, distance_A)
+    pairs = np.unique(np.stack([first, second])[:, first != second], axis=1)
+    return csr_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(n, n))
 
 
 def _hard_core_gas(
-    filled: np.ndarray, conflicts: np.ndarray, log_activity: np.ndarray, rng: np.random.Generator
+    filled: np.ndarray, conflicts: csr_array, log_activity: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Metropolis moves of single Na between sites, detailed balance for P ∝ ∏ z over allowed configurations."""
-    filled = filled.copy()
-    occupied, empty = list(np.flatnonzero(filled)), list(np.flatnonzero(~filled))
+    occupied, empty = np.flatnonzero(filled).tolist(), np.flatnonzero(~filled).tolist()
     if not occupied or not empty:
-        return filled
-    neighbours = [np.flatnonzero(row) for row in conflicts]
-    blockers = conflicts[:, filled].sum(axis=1)
-    trials = SWEEPS * len(filled)
-    from_ = rng.integers(len(occupied), size=trials)
-    to = rng.integers(len(empty), size=trials)
-    chance = np.log(rng.random(trials))
-    for i, j, log_u in zip(from_, to, chance, strict=True):
-        a, b = occupied[i], empty[j]
-        if blockers[b] - conflicts[a, b] > 0 or log_u >= log_activity[b] - log_activity[a]:
-            continue
-        occupied[i], empty[j] = b, a
-        blockers[neighbours[a]] -= 1
-        blockers[neighbours[b]] += 1
-    filled[:] = False
-    filled[occupied] = True
-    return filled
+        return filled.copy()
+    neighbours = [conflicts.indices[i:j].tolist() for i, j in pairwise(conflicts.indptr.tolist())]
+    blockers = (conflicts @ filled).astype(int).tolist()
+    log_z = log_activity.tolist()
+    for _ in range(SWEEPS):
+        from_ = rng.integers(len(occupied), size=len(filled)).tolist()
+        to = rng.integers(len(empty), size=len(filled)).tolist()
+        chance = np.log(rng.random(len(filled))).tolist()
+        for i, j, log_u in zip(from_, to, chance, strict=True):
+            a, b = occupied[i], empty[j]
+            if log_u >= log_z[b] - log_z[a] or blockers[b] > (a in neighbours[b]):
+                continue
+            occupied[i], empty[j] = b, a
+            for site in neighbours[a]:
+                blockers[site] -= 1
+            for site in neighbours[b]:
+                blockers[site] += 1
+    result = np.zeros_like(filled)
+    result[occupied] = True
+    return result
 
 
 def _choose(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
