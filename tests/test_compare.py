@@ -287,6 +287,24 @@ def test_a_cell_with_a_boundary_is_not_the_crystal():
     assert "boundary" in found["lit.Ea_bulk"].why
 
 
+def test_another_composition_is_said_and_another_material_refused():
+    data = campaign(COLD, (0.28, 0.26, 0.30))
+    assert "nominal composition" not in rows(data)["lit.Ea_bulk"].why
+    for item in data["groups"]:
+        item["cell"] = {**NZSP, "formula": "Na24Zr16Si16P8O96"}
+    assert "nominal composition" not in rows(data)["lit.Ea_bulk"].why
+    for item in data["groups"]:
+        item["cell"] = {**NZSP, "formula": "Na14Zr7ZnSi8P4O48"}
+    doped = rows(data)["lit.Ea_bulk"]
+    assert doped.verdict == "overlaps"
+    assert "Na14Zr7ZnSi8P4O48, is not of the nominal composition" in doped.why
+    for item in data["groups"]:
+        item["cell"] = {**NZSP, "formula": "Ar32"}
+    found = rows(data)
+    assert {row.verdict for row in found.values()} == {"cannot say"}
+    assert "Ar32" in found["sig.t_x0"].why
+
+
 def test_every_structure_and_potential_has_its_own_rows():
     data = campaign(COLD, (0.28, 0.26, 0.30))
     data["groups"] += [group(t, potential="mace") for t in COLD] + [group(300.0, structure="random")]
@@ -355,7 +373,8 @@ def test_the_command_prints_one_object(planted, capsys):
 def test_the_command_prints_a_table_with_reasons(planted, capsys):
     assert run(["compare", planted]) == 0
     text = capsys.readouterr().out
-    for part in ("ordered", "alternative", "overlaps", "cannot say", "Why", "no error bars"):
+    for part in ("ordered", "alternative", "overlaps", "cannot say", "why",
+                 "charge transfer at an electrode", "no error bars"):
         assert part in text
 
 

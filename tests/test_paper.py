@@ -284,7 +284,7 @@ def test_both_readings_are_there_and_neither_is_bulk():
 def test_changing_a_copy_leaves_the_publication_alone(printed):
     printed.with_value("fc.Ea1", 0.5)
     assert paper.get("fc.Ea1").value == 0.27
-    with pytest.raises(InputError, match="fc.Ea1"):
+    with pytest.raises(InputError, match=r"fc\.Ea1"):
         printed.with_value("fc.Ea1", 0.5, colour="red")
 
 

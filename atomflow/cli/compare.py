@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from atomflow.compare import Row
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Hold a campaign against the publication.")
 
@@ -32,19 +36,23 @@ def compare(
         output.emit_json(result)
         return
     for structure in dict.fromkeys(row.structure for row in result.rows):
-        rows = [row for row in result.rows if row.structure == structure]
-        output.show(f"{structure}: {rows[0].ours_conditions}\n")
-        cells = [[row.target.quantity, row.target.reading or "", row.target.text(),
-                  "-" if row.ours is None else f"{row.ours}", row.verdict] for row in rows]
-        output.show(output.table(cells, ["quantity", "reading", "paper", "ours", "verdict"]))
-        output.show("\nWhy")
-        for why in dict.fromkeys(row.why for row in rows):
-            output.show(f"  {', '.join(_label(row) for row in rows if row.why == why)}:\n    {why}")
-        output.show()
+        output.show(_table([row for row in result.rows if row.structure == structure]))
     for note in result.notes:
         output.show(f"* {note}")
 
 
-def _label(row: object) -> str:
-    target = row.target  # type: ignore[attr-defined]
-    return target.quantity + (f" ({target.reading})" if target.reading else "")
+def _table(rows: list[Row]) -> str:
+    """The rows of one structure; reasons are listed once, below, and named in the table by their number."""
+    from atomflow.cli import output
+
+    reasons = list(dict.fromkeys(text for row in rows for text in row.judgement.remarks))
+    cells = [
+        [row.target.quantity, row.target.reading or "", row.target.shown, "-" if row.ours is None else f"{row.ours}",
+         row.numerical_relation or "-", row.verdict,
+         " ".join(str(1 + reasons.index(text)) for text in row.judgement.remarks)]
+        for row in rows
+    ]
+    header = ["quantity", "reading", "paper or literature", "ours [interval]", "as numbers", "verdict", "why"]
+    listed = [f"  {number}. {text[0].upper()}{text[1:].rstrip('.')}." for number, text in enumerate(reasons, 1)]
+    title = f"{rows[0].structure}: {rows[0].ours_conditions}"
+    return "\n".join([title, "", output.table(cells, header), "", *listed, ""])

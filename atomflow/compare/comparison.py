@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from atomflow.compare.judge import judge_energy, judge_point
+from atomflow.compare.judge import Judgement, judge_energy, judge_point
 from atomflow.compare.ours import Series, estimate, series, temperature_K
 from atomflow.compare.targets import Kind, Target, targets
 from atomflow.estimate import Estimate
@@ -43,9 +43,19 @@ class Row:
     structure: str
     ours: Estimate | None
     ours_conditions: str
-    numerical_relation: str | None
-    verdict: str
-    why: str
+    judgement: Judgement
+
+    @property
+    def numerical_relation(self) -> str | None:
+        return self.judgement.relation
+
+    @property
+    def verdict(self) -> str:
+        return self.judgement.verdict
+
+    @property
+    def why(self) -> str:
+        return self.judgement.why
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,7 +113,7 @@ def compare(campaign: dict[str, Any], paper: Paper | None = None) -> Comparison:
 def _row(target: Target, ours: Series, paper: Paper) -> Row | None:
     """None for a literature value away from 25 °C when no run was taken near its temperature."""
     if target.kind == "activation_energy":
-        return Row(target, ours.label, ours.energy, _energy_conditions(ours), *judge_energy(target, ours, paper))
+        return Row(target, ours.label, ours.energy, _energy_conditions(ours), judge_energy(target, ours, paper))
     assert target.temperature_K is not None
     group = ours.near(target.temperature_K)
     number = estimate(group, _GROUP_KEYS[target.kind])
@@ -119,7 +129,7 @@ def _row(target: Target, ours: Series, paper: Paper) -> Row | None:
     if extrapolated:
         where = f"tracer diffusivity extrapolated to {target.temperature_K:.0f} K, "
     return Row(target, ours.label, number, where + ours.describe(),
-               *judge_point(target, ours, number, extrapolated, paper))
+               judge_point(target, ours, number, extrapolated, paper))
 
 
 def _energy_conditions(ours: Series) -> str:

@@ -6,7 +6,9 @@ against each other. ``verdict`` is the relation only where both numbers are of t
 
 from __future__ import annotations
 
-from atomflow.compare.ours import Series, temperature_K, tolerance_K
+from dataclasses import dataclass
+
+from atomflow.compare.ours import Series, composition, temperature_K, tolerance_K
 from atomflow.compare.targets import Target
 from atomflow.estimate import Estimate
 from atomflow.paper import quantities as q
@@ -16,6 +18,8 @@ CANNOT_SAY = "cannot say"
 #: Above this the Na sublattice of NZSP is nearly liquid: short CHGNet runs of 80 atoms in the experimental cell show a
 #: slope of only about 0.1 eV between 1000 and 1500 K.
 LIQUID_SUBLATTICE_K = 900.0
+#: What any cell must hold to be compared with NZSP at all.
+NASICON_ELEMENTS = {"Na", "Zr", "O"}
 #: An interval of Ea wider than this overlaps nearly everything (eV).
 WIDE_EV = 0.1
 
@@ -34,6 +38,34 @@ _PART_CAVEATS = {
 }
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict with its reasons: ``reasons`` are why it is "cannot say", ``caveats`` what a real verdict needs."""
+
+    relation: str | None
+    reasons: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        return CANNOT_SAY if self.reasons or self.relation is None else self.relation
+
+    @property
+    def why(self) -> str:
+        """One paragraph: how the intervals lie, then why that counts or does not."""
+        shown = {"overlaps": "The intervals overlap", "above": "Ours lies above", "below": "Ours lies below"}
+        if self.reasons:
+            start = f"{shown[self.relation]} as numbers, but " if self.relation else "No comparison: "
+            return start + "; ".join(self.reasons) + "."
+        assert self.relation is not None
+        return " ".join([shown[self.relation] + ".", *self.caveats])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What ``why`` is put together from."""
+        return self.reasons or self.caveats
+
+
 def relation(ours: Estimate | None, low: float, high: float) -> str | None:
     """How our interval lies to ``low``-``high``; None for no number, no interval, or a limit that excludes nothing."""
     if ours is None or ours.high is None:
@@ -47,8 +79,8 @@ def relation(ours: Estimate | None, low: float, high: float) -> str | None:
     return "above" if ours.low > high else "below"
 
 
-def judge_energy(target: Target, ours: Series, paper: Paper) -> tuple[str | None, str, str]:
-    """(relation, verdict, why) for an activation energy."""
+def judge_energy(target: Target, ours: Series, paper: Paper) -> Judgement:
+    """The judgement on an activation energy."""
     how = relation(ours.energy, target.low, target.high)
     reasons = _missing(ours.energy, how)
     if ours.energy is None:
@@ -59,20 +91,21 @@ def judge_energy(target: Target, ours: Series, paper: Paper) -> tuple[str | None
         reasons += _phase(ours, paper, target.phase)
         if ours.has_kink:
             reasons.append("the Arrhenius line bends, so one slope stands for two branches")
-    reasons += _regions(ours)
-    caveats = [_PART_CAVEATS[target.part]]
+    reasons += _cell(ours)
+    caveats = [_PART_CAVEATS[target.part], _composition(ours)]
     energy = ours.energy
     if how == "overlaps" and energy is not None and energy.high is not None and energy.low is not None:
         width = energy.high - energy.low
         caveats += [f"Our interval is {width:.2f} eV wide: an overlap decides little."] if width > WIDE_EV else []
     if not reasons:
         caveats.append(_reach(ours, target, paper))
-    return _verdict(how, reasons, caveats)
+    return Judgement(how, tuple(reasons), tuple(filter(None, caveats)))
 
 
-def judge_point(target: Target, ours: Series, number: Estimate | None, extrapolated: bool,
-                paper: Paper) -> tuple[str | None, str, str]:
-    """(relation, verdict, why) for a conductivity or diffusivity at one temperature.
+def judge_point(
+    target: Target, ours: Series, number: Estimate | None, extrapolated: bool, paper: Paper
+) -> Judgement:
+    """The judgement on a conductivity or diffusivity at one temperature.
 
     ``number`` is in the unit of the target. ``extrapolated`` says that it is the tracer diffusivity of the Arrhenius
     line at 298.15 K and no run's own.
@@ -87,21 +120,11 @@ def judge_point(target: Target, ours: Series, number: Estimate | None, extrapola
         reasons += _phase(ours, paper, target.phase)
         reasons.append("it is a tracer diffusivity, and conductivity pairs with that of charge: their Haven ratio at "
                        f"{target.temperature_K:.0f} K is not known")
-    reasons += _regions(ours)
-    caveats = [_PART_CAVEATS[target.part]]
+    reasons += _cell(ours)
+    caveats = [_PART_CAVEATS[target.part], _composition(ours)]
     if target.id.endswith(("x0.1", "x0.2", "x0.3")):
         caveats.append("The sample holds glass, and its grains may have changed too (INC-10).")
-    return _verdict(how, reasons, caveats)
-
-
-def _verdict(how: str | None, reasons: list[str], caveats: list[str]) -> tuple[str | None, str, str]:
-    """Put the words together: the relation, then why it counts or does not."""
-    shown = {"overlaps": "The intervals overlap", "above": "Ours lies above", "below": "Ours lies below"}
-    if reasons:
-        start = f"{shown[how]} as numbers, but " if how else "No comparison: "
-        return how, CANNOT_SAY, start + "; ".join(reasons) + "."
-    assert how is not None
-    return how, how, " ".join([shown[how] + ".", *filter(None, caveats)])
+    return Judgement(how, tuple(reasons), tuple(filter(None, caveats)))
 
 
 def _missing(number: Estimate | None, how: str | None) -> list[str]:
@@ -139,7 +162,7 @@ def _phase(ours: Series, paper: Paper, phase: str) -> list[str]:
     ratio = paper.anchor("lit.Ea_ratio_rhombohedral").interval()[0]
     where = "above" if used[0] > above else "across"
     text = (f"the fit spans {_span(used)}, {where} the transition to the rhombohedral phase near {transition:.0f} K, "
-            f"beyond which Ea is about {ratio:g} of the monoclinic phase's that 25-60 °C sees")
+            f"beyond which Ea is about {ratio:g} times that of the monoclinic phase, in which 25-60 °C lies")
     if used[-1] > LIQUID_SUBLATTICE_K:
         text += f", and above {LIQUID_SUBLATTICE_K:.0f} K the Na sublattice is nearly liquid"
     return [text]
@@ -155,9 +178,22 @@ def _hot_phase(used: tuple[float, ...], above: float) -> list[str]:
     return reasons
 
 
-def _regions(ours: Series) -> list[str]:
+def _cell(ours: Series) -> list[str]:
+    """Why the cell is not the crystal that the number is of."""
     foreign = ours.foreign_regions
-    return [f"the cell holds {', '.join(foreign)}, so its transport is not the crystal's"] if foreign else []
+    reasons = [f"the cell holds {', '.join(foreign)}, so its transport is not the crystal's"] if foreign else []
+    other = [formula for formula in ours.formulas if not set(composition(formula)) >= NASICON_ELEMENTS]
+    return reasons + ([f"the cell is {', '.join(other)} and no NASICON with Zr"] if other else [])
+
+
+def _composition(ours: Series) -> str:
+    nominal = composition("".join(f"{element}{count}" for element, count in q.NZSP.items()))
+    other = [formula for formula in ours.formulas if not _same(composition(formula), nominal)]
+    return f"The cell, {', '.join(other)}, is not of the nominal composition Na3Zr2Si2PO12." if other else ""
+
+
+def _same(one: dict[str, float], two: dict[str, float]) -> bool:
+    return set(one) == set(two) and all(abs(one[element] - two[element]) < 1e-6 for element in one)
 
 
 def _reach(ours: Series, target: Target, paper: Paper) -> str:

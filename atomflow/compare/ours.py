@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,11 @@ class Series:
         regions = {name for group in self.groups for name in (group.get("cell") or {}).get("regions") or {}}
         return sorted(regions - {"bulk", "grain_a", "grain_b"})
 
+    @property
+    def formulas(self) -> list[str]:
+        """Formulas of the simulated cells, where recorded."""
+        return sorted({str(cell["formula"]) for g in self.groups if (cell := g.get("cell") or {}).get("formula")})
+
     def near(self, temperature: float) -> dict[str, Any] | None:
         """The group taken at ``temperature`` (K), within :func:`tolerance_K`; the closest of several."""
         close = [(abs(t - temperature), i) for i, t in enumerate(map(temperature_K, self.groups)) if t is not None]
@@ -104,6 +110,15 @@ def series(campaign: dict[str, Any]) -> list[Series]:
         own = [g for g in groups if id(g) not in covered and str(g.get("structure", "")) == structure]
         found.append(Series(structure, tuple(own), None))
     return found
+
+
+def composition(formula: str) -> dict[str, float]:
+    """Atomic fractions of a formula such as ``Na12Zr8Si8P4O48``."""
+    counts: dict[str, float] = {}
+    for element, number in re.findall(r"([A-Z][a-z]?)(\d*)", formula):
+        counts[element] = counts.get(element, 0.0) + float(number or 1)
+    total = sum(counts.values())
+    return {element: count / total for element, count in counts.items()}
 
 
 def temperature_K(group: dict[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ widened upwards by the unstated convention, because that of D and of σT is k<T>
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from atomflow.paper import quantities as q
@@ -23,15 +23,17 @@ Kind = Literal["activation_energy", "conductivity", "charge_diffusivity", "trace
 
 @dataclass(frozen=True)
 class Target:
-    """One number to compare with, as the interval ``low``-``high`` in ``unit`` around ``value`` (None for a range).
+    """One number to compare with: ``shown`` as its source has it, ``low``-``high`` as what it is compared by.
 
-    ``temperature_K`` is None for activation energies. ``reading`` is that of the publication's three energies.
+    ``value`` is None for a range. ``temperature_K`` is None for activation energies. ``reading`` is that of the
+    publication's three energies.
     """
 
     id: str
     quantity: str
     kind: Kind
     part: Part
+    shown: str
     value: float | None
     low: float
     high: float
@@ -44,12 +46,8 @@ class Target:
     phase: Phase = "monoclinic"
 
     def to_json(self) -> dict[str, object]:
-        keys = ("value", "low", "high", "unit", "conditions", "where", "uncertainty")
+        keys = ("shown", "value", "low", "high", "unit", "conditions", "where", "uncertainty")
         return {key: getattr(self, key) for key in keys}
-
-    def text(self) -> str:
-        shown = f"{self.low:.3g}-{self.high:.3g}" if self.value is None else f"{self.value:.3g}"
-        return f"{shown} {self.unit}"
 
 
 _PARTS: dict[str, Part] = {
@@ -73,27 +71,41 @@ def _energies(paper: Paper, computed: dict[str, Derived]) -> list[Target]:
             printed = paper[name]
             low, high = printed.interval()
             found.append(Target(
-                f"{name}.{reading.name}", f"Ea of {resistance}", "activation_energy", _PARTS[resistance],
-                printed.number(), low, high + shift, "eV", span, printed.where,
-                f"no error bar printed: rounding ±{printed.rounding:g}, and {convention}", reading.name))
+                id=f"{name}.{reading.name}", quantity=f"Ea of {resistance}", kind="activation_energy",
+                part=_PARTS[resistance], shown=printed.text(), value=printed.number(), low=low, high=high + shift,
+                unit="eV", conditions=span, where=printed.where, reading=reading.name,
+                uncertainty=f"no error bar printed: rounding ±{printed.rounding:g}, and {convention}",
+            ))  # fmt: skip
     needed = computed["d.Ea_SE_literal"]
     if needed.value is not None and needed.low is not None and needed.high is not None:
         found.append(Target(
-            "d.Ea_SE.literal", "Ea of R_SE that the literal reading needs", "activation_energy", "electrolyte",
-            needed.value, needed.low, needed.high + shift, "eV", span, "computed from Results p.7",
-            f"rounding of the three energies, and {convention}", "literal"))
-    bulk = paper.anchor("lit.Ea_bulk")
-    low, high = bulk.interval()
-    found.append(Target(
-        bulk.id, "Ea of bulk NZSP, literature", "activation_energy", "grain", None, low, high + shift, "eV",
-        bulk.conditions, _source(bulk), f"spread of samples, and {convention}"))
-    ratio = paper.anchor("lit.Ea_ratio_rhombohedral")
-    half = ratio.interval()[0]
-    found.append(Target(
-        "lit.Ea_bulk_rhombohedral", "Ea of bulk NZSP above the transition, literature", "activation_energy", "grain",
-        None, half * low, half * high + shift, "eV", ratio.conditions, f"lit.Ea_bulk times {half:g}, {_source(ratio)}",
-        "a ratio given in words", phase="rhombohedral"))
-    return found
+            id="d.Ea_SE.literal", quantity="Ea of R_SE that the literal reading needs", kind="activation_energy",
+            part="electrolyte", shown=f"{needed.value:.3f} ({needed.low:.2f} - {needed.high:.2f}) eV",
+            value=needed.value, low=needed.low, high=needed.high + shift, unit="eV", conditions=span,
+            where="computed from Results p.7", reading="literal",
+            uncertainty=f"rounding of the three energies, and {convention}",
+        ))  # fmt: skip
+    return found + _bulk_energies(paper, shift, convention)
+
+
+def _bulk_energies(paper: Paper, shift: float, convention: str) -> list[Target]:
+    """Literature ranges below the transition, and above it by the ratio that the literature gives in words."""
+    bulk, ratio = paper.anchor("lit.Ea_bulk"), paper.anchor("lit.Ea_ratio_rhombohedral")
+    (low, high), half = bulk.interval(), ratio.interval()[0]
+    return [
+        Target(
+            id=bulk.id, quantity="Ea of bulk NZSP, literature", kind="activation_energy", part="grain",
+            shown=bulk.text(), value=None, low=low, high=high + shift, unit="eV", conditions=bulk.conditions,
+            where=_source(bulk), uncertainty=f"spread of samples, and {convention}",
+        ),
+        Target(
+            id="lit.Ea_bulk_rhombohedral", quantity="Ea of bulk NZSP above the transition, literature",
+            kind="activation_energy", part="grain", shown=f"{half * low:.2f} - {half * high:.2f} eV", value=None,
+            low=half * low, high=half * high + shift, unit="eV", conditions=ratio.conditions,
+            where=f"{half:g} times lit.Ea_bulk, {_source(ratio)}", phase="rhombohedral",
+            uncertainty=f"a ratio given in words, and {convention}",
+        ),
+    ]  # fmt: skip
 
 
 def _conductivities(paper: Paper, computed: dict[str, Derived]) -> list[Target]:
@@ -102,50 +114,70 @@ def _conductivities(paper: Paper, computed: dict[str, Derived]) -> list[Target]:
         printed = paper[q.name_x("sig.t", x)]
         low, high = printed.interval()
         found.append(Target(
-            printed.id, f"total conductivity, x = {x:g}", "conductivity", "electrolyte", printed.number(), low, high,
-            printed.unit, printed.conditions, printed.where,
-            f"no error bar printed: rounding ±{printed.rounding:g}; room T taken as 25 degC", None, q.ROOM_K))
-    porous, dense = computed["d.sig_b_x0"], computed["d.sig_b_x0_bruggeman"]
-    assert porous.value is not None
-    assert dense.value is not None
-    found.append(Target(
-        "d.sig_b_x0", "bulk term of the bare sample", "conductivity", "grain", porous.value, porous.value, dense.value,
-        "mS/cm", "25 degC, L/R_b", "computed from Results p.3 and p.7",
-        "from the porous body as it is to that without pores (Bruggeman)", None, q.ROOM_K))
-    low_anchor, high_anchor = paper.anchor("lit.sigma_bulk_stoichiometric"), paper.anchor("lit.sigma_bulk_na2o")
-    found.append(Target(
-        "lit.sigma_bulk", "bulk conductivity of NZSP, literature", "conductivity", "grain", None,
-        low_anchor.interval()[0], high_anchor.interval()[1], "mS/cm", "25 degC",
-        f"{_source(low_anchor)}; {_source(high_anchor)}", "two samples; Na-rich ones reach 4", None, q.ROOM_K))
-    return found
+            id=printed.id, quantity=f"total conductivity, x = {x:g}", kind="conductivity", part="electrolyte",
+            shown=printed.text(), value=printed.number(), low=low, high=high, unit=printed.unit,
+            conditions=printed.conditions, where=printed.where, temperature_K=q.ROOM_K,
+            uncertainty=f"no error bar printed: rounding ±{printed.rounding:g}; room T taken as 25 degC",
+        ))  # fmt: skip
+    porous, dense = computed["d.sig_b_x0"].value, computed["d.sig_b_x0_bruggeman"].value
+    assert porous is not None
+    assert dense is not None
+    lowest, highest = paper.anchor("lit.sigma_bulk_stoichiometric"), paper.anchor("lit.sigma_bulk_na2o")
+    low, high = lowest.interval()[0], highest.interval()[1]
+    return [
+        *found,
+        Target(
+            id="d.sig_b_x0", quantity="bulk term of the bare sample", kind="conductivity", part="grain",
+            shown=f"{porous:.3f} - {dense:.2f} mS/cm", value=porous, low=porous, high=dense, unit="mS/cm",
+            conditions="25 degC, L/R_b", where="computed from Results p.3 and p.7", temperature_K=q.ROOM_K,
+            uncertainty="from the porous body as it is to that without pores (Bruggeman)",
+        ),
+        Target(
+            id="lit.sigma_bulk", quantity="bulk conductivity of NZSP, literature", kind="conductivity", part="grain",
+            shown=f"{low:g} - {high:g} mS/cm", value=None, low=low, high=high, unit="mS/cm", conditions="25 degC",
+            where=f"{_source(lowest)}; {_source(highest)}", uncertainty="two samples; Na-rich ones reach 4",
+            temperature_K=q.ROOM_K,
+        ),
+    ]  # fmt: skip
 
 
 def _diffusivities(paper: Paper, computed: dict[str, Derived]) -> list[Target]:
     """Nernst-Einstein diffusivities: the conductivity targets over again, as diffusivities of charge."""
     factor = computed["d.NEfac"].value
     assert factor is not None
-    return [
-        Target(
-            target.id.replace("sig.t", "d.Dsig").replace("d.sig_b", "d.Dsig_b").replace("lit.sigma", "lit.Dsigma"),
-            f"charge diffusivity, {target.quantity}", "charge_diffusivity", target.part,
-            None if target.value is None else target.value * SIEMENS_PER_MILLISIEMENS * factor,
-            target.low * SIEMENS_PER_MILLISIEMENS * factor, target.high * SIEMENS_PER_MILLISIEMENS * factor,
-            "cm2/s", target.conditions, f"Nernst-Einstein from: {target.where}", target.uncertainty, None,
-            target.temperature_K)
-        for target in _conductivities(paper, computed)
-    ]
+    factor *= SIEMENS_PER_MILLISIEMENS
+    found = []
+    for sigma in _conductivities(paper, computed):
+        low, high = sigma.low * factor, sigma.high * factor
+        value = None if sigma.value is None else sigma.value * factor
+        shown = f"{value:.3g}" if value is not None and sigma.part == "electrolyte" else f"{low:.2e} - {high:.2e}"
+        name = sigma.id.replace("sig.t", "d.Dsig").replace("d.sig_b", "d.Dsig_b").replace("lit.sigma", "lit.Dsigma")
+        found.append(replace(
+            sigma, id=name, quantity=f"charge diffusivity of the {sigma.quantity}", kind="charge_diffusivity",
+            shown=f"{shown} cm2/s", value=value, low=low, high=high, unit="cm2/s",
+            where=f"Nernst-Einstein from: {sigma.where}",
+        ))  # fmt: skip
+    return found
 
 
 def _hot(paper: Paper) -> list[Target]:
+    """Literature at temperatures where simulations are usually run."""
     sigma, tracer = paper.anchor("lit.sigma_total_573K"), paper.anchor("lit.D_tracer_623K")
+    (low, high), (slow, fast) = sigma.interval(), tracer.interval()
     return [
-        Target(sigma.id, "total conductivity of NZSP ceramics, literature", "conductivity", "electrolyte", None,
-               sigma.interval()[0] * 1e3, sigma.interval()[1] * 1e3, "mS/cm", sigma.conditions, _source(sigma),
-               "two samples", None, 300.0 + KELVIN_AT_0_CELSIUS),
-        Target(tracer.id, "tracer diffusivity, classical MD, literature", "tracer_diffusivity", "simulation", None,
-               *tracer.interval(), tracer.unit, tracer.conditions, _source(tracer),
-               "lowest and highest of several Si/P orders", None, 623.0),
-    ]
+        Target(
+            id=sigma.id, quantity="total conductivity of NZSP ceramics, literature", kind="conductivity",
+            part="electrolyte", shown=sigma.text(), value=None, low=low / SIEMENS_PER_MILLISIEMENS,
+            high=high / SIEMENS_PER_MILLISIEMENS, unit="mS/cm", conditions=sigma.conditions, where=_source(sigma),
+            uncertainty="two samples", temperature_K=300.0 + KELVIN_AT_0_CELSIUS,
+        ),
+        Target(
+            id=tracer.id, quantity="tracer diffusivity, classical MD, literature", kind="tracer_diffusivity",
+            part="simulation", shown=tracer.text(), value=None, low=slow, high=fast, unit=tracer.unit,
+            conditions=tracer.conditions, where=_source(tracer), temperature_K=623.0,
+            uncertainty="lowest and highest of several Si/P orders",
+        ),
+    ]  # fmt: skip
 
 
 def _source(anchor: Anchor) -> str:
