@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from atomflow.cli import potential_distill
 from atomflow.errors import InputError
 
 app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
-    help="List, show, check and evaluate machine-learned potentials.",
+    help="List, show, check and evaluate machine-learned potentials; distil one of your own.",
 )
 
 Name = Annotated[str, typer.Argument(help="A name of `atomflow potential list`, or a model file.", show_default=False)]
@@ -156,3 +157,6 @@ def convert(
         raise InputError(f"there is no model file {model}")
     save_portable(open_module(model, trust_model=trust_model), out)
     output.show(f"{model} written as {out}")
+
+
+potential_distill.mount(app)

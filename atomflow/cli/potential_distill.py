@@ -11,7 +11,7 @@ from atomflow.errors import InputError
 
 def sample(
     config: Path = typer.Argument(..., help="Sampling configuration (YAML)."),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the pool; pool.npz is written into it."),
+    out: Path = typer.Option(..., "-o", "--output", help="Folder of the pool; pool.npz is written into it."),
     json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
 ) -> None:
     """Sample configurations of a material for labelling: seeded, split into training and test by system.
@@ -41,7 +41,7 @@ def sample(
 def label(
     pool: Path = typer.Argument(..., help="Pool written by `sample`."),
     teacher: str = typer.Option("7net-l3i5", help="7net-l3i5, 7net-0, chgnet, mace:FILE."),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the labels; run again to resume."),
+    out: Path = typer.Option(..., "-o", "--output", help="Folder of the labels; run again to resume."),
     python: str = typer.Option(
         None, help="Interpreter of the teacher's environment; one is made (needs the network) when not given."
     ),
@@ -71,7 +71,7 @@ def label(
 
 def train(
     config: Path = typer.Argument(..., help="Student configuration (YAML)."),
-    out: Path = typer.Option(..., "--out", "-o", help="Folder of the model; run again to resume."),
+    out: Path = typer.Option(..., "-o", "--output", help="Folder of the model; run again to resume."),
     json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
 ) -> None:
     """Train a student with mace-torch on a labelled set, and write it in the portable format. Resumable.
@@ -100,7 +100,7 @@ def train(
 
 def card(
     model: Path = typer.Argument(..., help="Folder written by `train`."),
-    out: Path = typer.Option(Path("card.html"), "--out", "-o", help="HTML file; the same as JSON beside it."),
+    out: Path = typer.Option(Path("card.html"), "-o", "--output", help="HTML file; the same as JSON beside it."),
     json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
 ) -> None:
     """Measure a student against its teacher on the held-out systems: one HTML page and its JSON.
