@@ -69,81 +69,81 @@ class ChgnetNetwork:
         """
         w = self.weights
         lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-        near = torch.argsort((lengths.detach().squeeze(-1) >= self.bond_cutoff_A).to(torch.int8), stable=True)
-        n_short = int((lengths < self.bond_cutoff_A).sum())
-        first, second, vectors, lengths = first[near], second[near], vectors[near], lengths[near]
+        # Short bonds, which form angles, stand first; only they change from layer to layer.
+        is_short = lengths.detach().squeeze(-1) < self.bond_cutoff_A
+        short_bonds = torch.nonzero(is_short).squeeze(-1)
+        n_short = len(short_bonds)
+        order = torch.cat((short_bonds, torch.nonzero(~is_short).squeeze(-1)))
+        first, second, vectors, lengths = first[order], second[order], vectors[order], lengths[order]
 
         basis = self.radial_basis(lengths, self.cutoff_A, w["atom_frequencies"])
-        features = linear(basis, w["bond_features"])
-        width = features.shape[1] // 2
-        bonds, atom_weights = features[:, :width], features[:, width:]
+        weights = linear(basis, w["bond_weights_ag.weight"])
+        near_basis, far_basis = basis.split((n_short, len(basis) - n_short))
         short = _ShortBonds(self, first[:n_short], second[:n_short], vectors[:n_short], lengths[:n_short], len(species))
-        angles = short.angles(w)
+        near_bonds, angles = linear(near_basis, w["bond_embedding.weight"]), short.angles(w)
         atoms = w["embedding"][species - 1]
-        far_bonds, near_bonds = bonds[n_short:], bonds[:n_short]
         for layer in range(self.n_layers):
-            atoms = self._atom_update(layer, atoms, torch.cat((near_bonds, far_bonds)), atom_weights, first, second)
+            middle = torch.cat((linear(near_bonds, w[f"atom{layer}.bond"]), linear(far_basis, w[f"atom{layer}.far"])))
+            atoms = self._atom_update(layer, atoms, middle, weights, first, second)
             if layer < self.n_layers - 1 and len(angles):
                 near_bonds = self._bond_update(layer, atoms, near_bonds, angles, short)
             if layer < self.n_layers - 2 and len(angles):
                 angles = self._angle_update(layer, atoms, near_bonds, angles, short)
-        atoms = layer_norm(atoms, (width,), w["readout_norm.weight"], w["readout_norm.bias"])
+        atoms = layer_norm(atoms, atoms.shape[1:], w["readout_norm.weight"], w["readout_norm.bias"])
         for index in (0, 2, 4):
             atoms = silu(linear(atoms, w[f"mlp.layers.{index}.weight"], w[f"mlp.layers.{index}.bias"]))
         return linear(atoms, w["mlp.layers.7.weight"], w["mlp.layers.7.bias"]).squeeze(-1)
 
     def _atom_update(
-        self, layer: int, atoms: Tensor, bonds: Tensor, weights: Tensor, first: Tensor, second: Tensor
+        self, layer: int, atoms: Tensor, middle: Tensor, weights: Tensor, first: Tensor, second: Tensor
     ) -> Tensor:
+        """New atom features (N, F). ``middle`` (U, 2F) is the bonds' part of the first linear layer."""
         w, name = self.weights, f"atom{layer}"
-        ends = linear(atoms, w[f"{name}.ends"], w[f"{name}.bias"])
-        at_first, at_second = ends[first], ends[second]
-        half = ends.shape[1] // 2
-        middle = linear(bonds, w[f"{name}.bond"])
+        center = linear(atoms, w[f"{name}.center"], w[f"{name}.bias"])
+        neighbour = linear(atoms, w[f"{name}.neighbour"])
         joined = torch.cat((
-            at_first[:, :half] + at_second[:, half:] + middle,
-            at_second[:, :half] + at_first[:, half:] + middle,
+            center[first] + neighbour[second] + middle,
+            center[second] + neighbour[first] + middle,
         ))
-        messages = self._gate(name, self._second_layer(name, silu(joined)))
-        messages = messages * torch.cat((weights, weights))
+        messages = self._gate(name, *self._second_layer(name, joined)) * torch.cat((weights, weights))
         gathered = torch.zeros_like(atoms).index_add(0, torch.cat((first, second)), messages)
         return atoms + linear(gathered, w[f"{name}.out"])
 
     def _bond_update(self, layer: int, atoms: Tensor, bonds: Tensor, angles: Tensor, short: _ShortBonds) -> Tensor:
         name = f"bond{layer}"
         joined = self._joined(name, atoms, bonds, angles, short)
-        messages = self._gate(name, self._second_layer(name, silu(joined)))
-        messages = messages * short.weights[short.right]
+        messages = self._gate(name, *self._second_layer(name, joined)) * short.right_weights
         gathered = torch.zeros_like(short.weights).index_add(0, short.left, messages) * short.weights
-        n_bonds = len(bonds)
-        return bonds + linear(gathered[:n_bonds] + gathered[n_bonds:], self.weights[f"{name}.out"])
+        forth, back = gathered.split(len(bonds))
+        return bonds + linear(forth + back, self.weights[f"{name}.out"])
 
     def _angle_update(self, layer: int, atoms: Tensor, bonds: Tensor, angles: Tensor, short: _ShortBonds) -> Tensor:
         name = f"angle{layer}"
-        return angles + self._gate(name, self._joined(name, atoms, bonds, angles, short))
+        joined = self._joined(name, atoms, bonds, angles, short)
+        return angles + self._gate(name, *joined.split(joined.shape[1] // 2, dim=1))
 
     def _joined(self, name: str, atoms: Tensor, bonds: Tensor, angles: Tensor, short: _ShortBonds) -> Tensor:
         """First linear layer over (left bond, right bond, angle, shared atom), for every angle."""
         w = self.weights
-        both = linear(bonds, w[f"{name}.bonds"])
-        both = torch.cat((both, both))
-        half = both.shape[1] // 2
-        left = both[:, :half] + linear(atoms, w[f"{name}.atom"], w[f"{name}.bias"])[short.centers]
-        return linear(angles, w[f"{name}.angle"]) + left[short.left] + both[:, half:][short.right]
+        left = linear(bonds, w[f"{name}.left"]).repeat(2, 1)
+        left = left + linear(atoms, w[f"{name}.atom"], w[f"{name}.bias"])[short.centers]
+        right = linear(bonds, w[f"{name}.right"]).repeat(2, 1)
+        return linear(angles, w[f"{name}.angle"]) + left[short.left] + right[short.right]
 
-    def _second_layer(self, name: str, hidden: Tensor) -> Tensor:
+    def _second_layer(self, name: str, joined: Tensor) -> tuple[Tensor, Tensor]:
+        """The two branches, core and gate, after their second linear layer."""
         w = self.weights
-        half = hidden.shape[1] // 2
-        core = linear(hidden[:, :half], w[f"{name}.core"], w[f"{name}.core_bias"])
-        gate = linear(hidden[:, half:], w[f"{name}.gate"], w[f"{name}.gate_bias"])
-        return torch.cat((core, gate), dim=1)
+        core, gate = silu(joined).split(joined.shape[1] // 2, dim=1)
+        return (
+            linear(core, w[f"{name}.core"], w[f"{name}.core_bias"]),
+            linear(gate, w[f"{name}.gate"], w[f"{name}.gate_bias"]),
+        )
 
-    def _gate(self, name: str, joined: Tensor) -> Tensor:
-        """silu(norm(core)) · sigmoid(norm(gate)) of the two halves."""
-        w = self.weights
-        half = joined.shape[1] // 2
-        core = layer_norm(joined[:, :half], (half,), w[f"{name}.norm_core"], w[f"{name}.norm_core_bias"])
-        gate = layer_norm(joined[:, half:], (half,), w[f"{name}.norm_gate"], w[f"{name}.norm_gate_bias"])
+    def _gate(self, name: str, core: Tensor, gate: Tensor) -> Tensor:
+        """silu(norm(core)) · sigmoid(norm(gate))."""
+        w, shape = self.weights, core.shape[1:]
+        core = layer_norm(core, shape, w[f"{name}.norm_core"], w[f"{name}.norm_core_bias"])
+        gate = layer_norm(gate, shape, w[f"{name}.norm_gate"], w[f"{name}.norm_gate_bias"])
         return silu(core) * torch.sigmoid(gate)
 
 
@@ -151,7 +151,7 @@ class _ShortBonds:
     """Bonds short enough to form angles, as directed edges 0…S−1 (first → second) and S…2S−1 (second → first).
 
     ``left`` and ``right`` (A,) are the two directed edges of every angle, ``centers`` (2S,) the atom an edge leaves,
-    ``weights`` (2S, F) how much a bond counts.
+    ``weights`` (2S, F) how much a bond counts, ``right_weights`` (A, F) how much the right one of an angle does.
     """
 
     def __init__(
@@ -164,6 +164,7 @@ class _ShortBonds:
         basis = network.radial_basis(lengths, network.bond_cutoff_A, network.weights["bond_frequencies"])
         weights = linear(basis, network.weights["bond_weights_bg.weight"])
         self.weights = torch.cat((weights, weights))
+        self.right_weights = self.weights[self.right]
 
     def angles(self, w: dict[str, Tensor]) -> Tensor:
         """First features (A, F) of the angles: a Fourier series of each."""
@@ -175,40 +176,44 @@ class _ShortBonds:
 
 def _arranged(state: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
     """The published weights, regrouped by what they act on."""
-    w = {key: state[key] for key in state if key.startswith(("mlp.", "readout_norm.", "bond_weights_bg."))}
+    w = {key: state[key] for key in state if key.startswith(("mlp.", "readout_norm.", "bond_weights_", "bond_embedding."))}
     w["embedding"] = state["atom_embedding.embedding.weight"]
     w["atom_frequencies"] = state["bond_basis_expansion.rbf_expansion_ag.frequencies"]
     w["bond_frequencies"] = state["bond_basis_expansion.rbf_expansion_bg.frequencies"]
-    w["bond_features"] = torch.cat((state["bond_embedding.weight"], state["bond_weights_ag.weight"]))
     w["angle_frequencies"] = state["angle_basis_expansion.fourier_expansion.frequencies"]
     series = state["angle_embedding.weight"] / math.sqrt(math.pi)
     w["angle_features"], w["angle_bias"] = series[:, 1:], series[:, 0] / math.sqrt(2)
 
-    def add(name: str, source: str, first_layer: int, parts: dict[str, slice | tuple[slice, slice]]) -> None:
-        core, gate = f"{source}.mlp_core.layers", f"{source}.mlp_gate.layers"
-        joint = torch.cat((state[f"{core}.{first_layer}.weight"], state[f"{gate}.{first_layer}.weight"]))
-        for part, columns in parts.items():
-            pieces = columns if isinstance(columns, tuple) else (columns,)
-            w[f"{name}.{part}"] = torch.cat([joint[:, piece] for piece in pieces]).contiguous()
-        bias = torch.cat((state[f"{core}.{first_layer}.bias"], state[f"{gate}.{first_layer}.bias"]))
-        w[f"{name}.bias"] = bias
-        for branch, norm in (("core", "bn1"), ("gate", "bn2")):
-            w[f"{name}.norm_{branch}"] = state[f"{source}.{norm}.weight"]
-            w[f"{name}.norm_{branch}_bias"] = state[f"{source}.{norm}.bias"]
-            second = f"{source}.mlp_{branch}.layers.3"
-            if first_layer == 0:
-                w[f"{name}.{branch}"], w[f"{name}.{branch}_bias"] = state[f"{second}.weight"], state[f"{second}.bias"]
-
     width = w["embedding"].shape[1]
-    one, two, three, four = (slice(k * width, (k + 1) * width) for k in range(4))
     for layer in range(n_layers):
-        add(f"atom{layer}", f"atom_conv_layers.{layer}.twoBody_atom", 0, {"ends": (one, three), "bond": two})
-        w[f"atom{layer}.bias"] = torch.cat((w[f"atom{layer}.bias"], torch.zeros(2 * width)))
-        w[f"atom{layer}.out"] = state[f"atom_conv_layers.{layer}.mlp_out.layers.1.weight"]
-    parts: dict[str, slice | tuple[slice, slice]] = {"bonds": (one, two), "angle": three, "atom": four}
+        name, source = f"atom{layer}", f"atom_conv_layers.{layer}"
+        w |= _two_branches(name, f"{source}.twoBody_atom", state, ("center", "bond", "neighbour"), first_layer=0)
+        w[f"{name}.far"] = w[f"{name}.bond"] @ w["bond_embedding.weight"]
+        w[f"{name}.out"] = state[f"{source}.mlp_out.layers.1.weight"]
+    parts = ("left", "right", "angle", "atom")
     for layer in range(n_layers - 1):
-        add(f"bond{layer}", f"bond_conv_layers.{layer}.twoBody_bond", 0, parts)
-        w[f"bond{layer}.out"] = state[f"bond_conv_layers.{layer}.mlp_out.layers.1.weight"]
-        if layer < n_layers - 2:
-            add(f"angle{layer}", f"angle_layers.{layer}.twoBody_bond", 1, parts)
+        source = f"bond_conv_layers.{layer}"
+        w |= _two_branches(f"bond{layer}", f"{source}.twoBody_bond", state, parts, first_layer=0)
+        w[f"bond{layer}.out"] = state[f"{source}.mlp_out.layers.1.weight"]
+    for layer in range(n_layers - 2):
+        w |= _two_branches(f"angle{layer}", f"angle_layers.{layer}.twoBody_bond", state, parts, first_layer=1)
+    if any(w[f"{name}.bias"].shape != (2 * width,) for name in ("atom0", "bond0", "angle0")):
+        raise InputError("this CHGNet has layers of unequal width, which atomflow does not evaluate")
+    return w
+
+
+def _two_branches(
+    name: str, source: str, state: dict[str, Tensor], parts: tuple[str, ...], first_layer: int
+) -> dict[str, Tensor]:
+    """Core and gate branch of a layer: the first linear layer of both joined and cut into the parts it acts on."""
+    core, gate = f"{source}.mlp_core.layers", f"{source}.mlp_gate.layers"
+    joint = torch.cat((state[f"{core}.{first_layer}.weight"], state[f"{gate}.{first_layer}.weight"]))
+    w = {f"{name}.{part}": piece.contiguous() for part, piece in zip(parts, joint.chunk(len(parts), 1), strict=True)}
+    w[f"{name}.bias"] = torch.cat((state[f"{core}.{first_layer}.bias"], state[f"{gate}.{first_layer}.bias"]))
+    for branch, norm in (("core", "bn1"), ("gate", "bn2")):
+        w[f"{name}.norm_{branch}"] = state[f"{source}.{norm}.weight"]
+        w[f"{name}.norm_{branch}_bias"] = state[f"{source}.{norm}.bias"]
+        if first_layer == 0:
+            w[f"{name}.{branch}"] = state[f"{source}.mlp_{branch}.layers.3.weight"]
+            w[f"{name}.{branch}_bias"] = state[f"{source}.mlp_{branch}.layers.3.bias"]
     return w
