@@ -3,15 +3,19 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 
 from atomflow import paper
+from atomflow.cell import Cell
 from atomflow.cli.main import run
 from atomflow.compare import compare
 from atomflow.compare.judge import relation
 from atomflow.compare.ours import tolerance_K
 from atomflow.errors import EXIT_WRONG_INPUT, InputError
 from atomflow.estimate import Estimate
+from atomflow.runs import RunWriter
+from atomflow.units import BOLTZMANN_EV_PER_K, CM2_PER_S_PER_A2_PER_PS
 
 COLD = (300.0, 330.0, 365.0, 400.0)
 HOT = (800.0, 1000.0, 1200.0, 1500.0)
@@ -190,9 +194,10 @@ def test_upper_limits_unknowns_and_single_temperatures_work():
     assert single_fit.verdict == "cannot say"
 
 
-def test_an_empty_campaign_has_no_rows_and_its_notes():
+def test_an_empty_campaign_still_shows_the_paper():
     found = compare({"kind": "campaign", "name": "empty", "groups": [], "arrhenius": []})
-    assert found.rows == ()
+    assert {row.target.id for row in found.rows} >= {"fc.Ea1.literal", "fc.Ea1.alternative", "sig.t_x0.2"}
+    assert {(row.ours, row.numerical_relation, row.verdict) for row in found.rows} == {(None, None, "cannot say")}
     assert found.notes
 
 
@@ -350,6 +355,38 @@ def test_what_is_not_a_campaign_is_refused(data):
 
 
 # --- command line
+
+
+def write_run(folder, temperature, diffusivity_cm2_per_s, seed):
+    """A run folder of 80 atoms in which Na walks with a known D and the framework stands still."""
+    rng = np.random.default_rng(seed)
+    lattice = np.array([[15.65, 0.0, 0.0], [0.0, 9.05, 0.0], [-5.1, 0.0, 7.65]])
+    numbers = [11] * 12 + [40] * 8 + [14] * 8 + [15] * 4 + [8] * 48
+    start = rng.uniform(0.0, 1.0, (80, 3)) @ lattice
+    step_A = np.sqrt(2.0 * diffusivity_cm2_per_s / CM2_PER_S_PER_A2_PER_PS * 0.1)
+    walk = np.zeros((400, 80, 3))
+    walk[1:, :12] = np.cumsum(rng.normal(0.0, step_A, (399, 12, 3)), axis=0)
+    config = {"ensemble": "nvt", "temperature_K": temperature, "seed": seed, "frame_interval_fs": 100.0}
+    labels = {"structure": "ordered", "task": folder.name}
+    with RunWriter.create(folder, config, Cell(numbers, start, lattice), {"name": "planted"}, labels, 399) as writer:
+        for step in range(400):
+            writer.frame(step, step * 100.0, start + walk[step], lattice)
+            writer.thermo(step, step * 100.0, {"temperature_K": temperature})
+        writer.commit({"step": 399}, {"step": 399, "frames": 400})
+        writer.finish("done", None, {"energy_drift_meV_per_atom_per_ps": 0.0})
+
+
+@pytest.mark.parametrize(("temperatures", "expected"), [(COLD, "overlaps"), (HOT, "cannot say")])
+def test_from_run_folders_to_the_verdict(tmp_path, capsys, temperatures, expected):
+    """Ea = 0.28 eV planted: the same number is comparable when it comes from cold runs, and is not from hot ones."""
+    for i, temperature in enumerate(temperatures):
+        beta = 1.0 / (BOLTZMANN_EV_PER_K * temperature) - 1.0 / (BOLTZMANN_EV_PER_K * temperatures[-1])
+        write_run(tmp_path / "runs" / f"task-{i}", temperature, 2e-4 * np.exp(-0.28 * beta), i)
+    assert run(["compare", str(tmp_path), "--json"]) == 0
+    row = {r["id"]: r for r in json.loads(capsys.readouterr().out)["rows"]}["lit.Ea_bulk"]
+    assert row["ours"]["low"] < 0.28 < row["ours"]["high"]
+    assert row["numerical_relation"] == "overlaps"
+    assert row["verdict"] == expected
 
 
 class _Planted:

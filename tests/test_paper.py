@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -352,3 +354,32 @@ def test_reading_the_paper_needs_neither_torch_nor_pymatgen():
     code = ("import sys; from atomflow import paper, compare; paper.check(); "
             "print([m for m in ('torch', 'pymatgen', 'ase', 'scipy') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --- the page
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "paper.md"
+
+
+@pytest.mark.parametrize("line", re.findall(r"^atomflow (paper .*)$", PAGE.read_text(encoding="utf-8"), re.M))
+def test_commands_of_the_page_run(line, capsys):
+    assert run(line.split()) == 0
+    assert capsys.readouterr().out
+
+
+def test_python_of_the_page_runs():
+    block = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S).group(1)
+    exec(block, {})
+
+
+def test_ids_and_numbers_of_the_page_are_those_of_the_code(computed):
+    text = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"INC-\d\d|\b(?:fc|sig|sym|d)\.[A-Za-z]\w*(?:\.\d)?", text))
+    assert len(named) > 8
+    for name in named:
+        paper.get(name)
+    for name, shown in (("d.Ea_SE_literal", "0.277"), ("d.Ea_tot_alternative", "0.363"), ("d.RSE", "26.7"),
+                        ("d.sig_b_x0_maxwell", "1.40"), ("d.sig_b_x0_bruggeman", "1.44"), ("d.L_x0", "0.107")):
+        assert f"{computed[name].value:.{len(shown.split('.')[1])}f}" == shown
+        assert shown in text

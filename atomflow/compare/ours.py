@@ -92,6 +92,8 @@ class Series:
 def series(campaign: dict[str, Any]) -> list[Series]:
     """The series of a campaign result (the JSON shape of ``atomflow analyze DIR --json``).
 
+    A campaign without a result has one series without numbers, so that the publication's still stand in the table.
+
     Raises:
         InputError: not a campaign result.
     """
@@ -109,7 +111,7 @@ def series(campaign: dict[str, Any]) -> list[Series]:
     for structure in dict.fromkeys(str(g.get("structure", "")) for g in groups if id(g) not in covered):
         own = [g for g in groups if id(g) not in covered and str(g.get("structure", "")) == structure]
         found.append(Series(structure, tuple(own), None))
-    return found
+    return found or [Series("no result yet", (), None)]
 
 
 def composition(formula: str) -> dict[str, float]:
