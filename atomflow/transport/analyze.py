@@ -84,9 +84,10 @@ def analyze(
     measured = measure(pool, workers)
     window = windows.choose(measured, hop_length_A)
     diffusing, verdict = looks_diffusive(window.fit, measured, hop_length_A)
-    hops = equivalent_hops(window.fit.median_cm2_per_s, measured.ion_time_ps, hop_length_A)
+    hops = equivalent_hops(window.fit.likely_cm2_per_s, measured.ion_time_ps, hop_length_A)
+    scatter = window.fit.overdispersion if diffusing else window.together
     if diffusing:
-        numbers = _diffusing(window, hops, level)
+        numbers = _diffusing(window, level)
     else:
         numbers = _limited(window, measured, hops, hop_length_A, level)
     if not pool[0].has_framework:
@@ -125,8 +126,8 @@ def analyze(
         verdict=verdict,
         fit_window_ps=(window.start_ps, window.end_ps),
         fit_window_reason=window.reason,
-        overdispersion=window.fit.overdispersion,
-        msd=_msd_table(measured, window.fit.overdispersion, level),
+        overdispersion=scatter,
+        msd=_msd_table(measured, scatter, level),
         drift_A=max(run.max_drift_A for run in pool),
         reference=pool[0].reference,
         hops=hops,
@@ -138,11 +139,11 @@ def analyze(
     )
 
 
-def _diffusing(window: windows.Window, hops: float, level: float) -> _Numbers:
+def _diffusing(window: windows.Window, level: float) -> _Numbers:
     fit, steps = window.fit, window.steps
-    first = charge(steps, hops)
-    collective = charge(steps, hops, fit.median_cm2_per_s / first.median_cm2_per_s)
-    directions = {name: tracer(steps, slice(axis, axis + 1)).estimate(level) for axis, name in enumerate("xyz")}
+    collective = charge(steps, fit, window.together)
+    directions = {name: tracer(steps, window.together, slice(axis, axis + 1)).estimate(level)
+                  for axis, name in enumerate("xyz")}
     return _Numbers(fit.estimate(level), collective.estimate(level), haven_ratio(fit, collective, level), directions,
                     tensor_cm2_per_s(steps, fit.posterior), fit.log_moments(), collective.log_moments(), [])
 
@@ -153,8 +154,9 @@ def _limited(window: windows.Window, measured: Measured, hops: float, hop_length
         return fit.quantile_cm2_per_s(0.5 + level / 2)
 
     counted = poisson_limit_cm2_per_s(hops, measured.ion_time_ps, hop_length_A, level)
-    high = max(limit(window.fit), counted)
-    collective = max(high, limit(charge(window.steps, hops)))
+    fit = tracer(window.steps, window.together, discrete=False)
+    high = max(limit(fit), counted)
+    collective = max(high, limit(charge(window.steps, fit, window.together)))
     directions = {name: Estimate.upper_limit(high * 3.0, level) for name in "xyz"}  # all of it may be along one axis
     return _Numbers(Estimate.upper_limit(high, level), Estimate.upper_limit(collective, level),
                     Estimate.unknown(level), directions, None, None, None, [])
@@ -181,7 +183,7 @@ def _cautions(pool: list[Displacements], measured: Measured, diffusing: bool, wi
     notes = []
     if "remember" in window.reason:
         notes.append("the run is short beside the memory of the ions' motion: D may still fall with a longer run")
-    rms = np.sqrt(6.0 * window.fit.median_cm2_per_s / CM2_PER_S_PER_A2_PER_PS * measured.longest_ps)
+    rms = np.sqrt(6.0 * window.fit.likely_cm2_per_s / CM2_PER_S_PER_A2_PER_PS * measured.longest_ps)
     if diffusing and rms < hop_length_A:
         notes.append(f"ions moved {rms:.2g} Å, less than one hop of {hop_length_A:g} Å: back-and-forth hops may count "
                      "as diffusion")

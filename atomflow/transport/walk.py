@@ -24,6 +24,8 @@ import scipy.special
 import scipy.stats
 
 _GRID = 400
+#: Quantiles are looked for this far (in ln q) from the middle.
+_FAR = 60.0
 
 
 def bin_means(columns: np.ndarray, bin_frames: int) -> np.ndarray:
@@ -67,11 +69,13 @@ class Posterior:
 
     def quantile(self, p: float) -> float:
         centre = np.log(np.average(self.rates, weights=self.weights) / self.shape)
-        low, high = centre - 1.0, centre + 1.0
-        while self.cdf(np.exp(low)) > p:
-            low -= 2.0 * (centre - low)
-        while self.cdf(np.exp(high)) < p:
-            high += 2.0 * (high - centre)
+        low, high = centre - 2.0, centre + 2.0
+        while self.cdf(np.exp(low)) > p and low > centre - _FAR:
+            low -= 4.0
+        while self.cdf(np.exp(high)) < p and high < centre + _FAR:
+            high += 4.0
+        if (self.cdf(np.exp(low)) - p) * (self.cdf(np.exp(high)) - p) > 0:  # next to no information at all
+            return float(np.exp(high if p > 0.5 else low))
         return float(np.exp(scipy.optimize.brentq(lambda x: self.cdf(np.exp(x)) - p, low, high, xtol=1e-10)))
 
     def sample(self, size: int, rng: np.random.Generator) -> np.ndarray:

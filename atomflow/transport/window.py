@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomflow.transport.diffusion import Diffusivity, Modes, modes, tracer
+from atomflow.transport.diffusion import Diffusivity, tracer
 from atomflow.transport.measure import Measured
+from atomflow.transport.modes import Modes, modes
+from atomflow.transport.scatter import concerted
 from atomflow.transport.walk import misfit
 
 #: Fewest steps that one run is cut into.
@@ -24,6 +26,7 @@ class Window:
     reason: str
     steps: Modes
     fit: Diffusivity
+    together: float
     slope: float
 
 
@@ -36,9 +39,10 @@ def choose(measured: Measured, hop_length_A: float) -> Window:
     if bins < -(-wanted // measured.bin_frames):
         why = f"a {_MIN_STEPS}th of the run (the MSD had not reached half a hop squared earlier)"
     moved_on = False
+    together = concerted(measured.runs)
     while True:
-        steps = modes(measured.runs, bins, measured.bin_ps)
-        fit = tracer(steps)
+        steps = modes(measured.runs, bins, measured.bin_ps, measured.bin_frames)
+        fit = tracer(steps, together)
         dof, power = steps.tracer_power()
         p = misfit(steps.g, dof, power, fit.posterior, fit.overdispersion)
         if p > _MISFIT_P or bins >= most:
@@ -51,7 +55,7 @@ def choose(measured: Measured, hop_length_A: float) -> Window:
     end = 0.5 * measured.longest_ps
     reason = (f"from {steps.step_ps:.3g} ps: {why}; to {end:.3g} ps: half the run, beyond it windows no longer repeat; "
               f"log-log slope of the MSD at the start {slope:.2f}")
-    return Window(steps.step_ps, end, reason, steps, fit, slope)
+    return Window(steps.step_ps, end, reason, steps, fit, together, slope)
 
 
 def _half_hop(measured: Measured, hop_length_A: float) -> tuple[int, str]:
