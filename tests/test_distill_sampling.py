@@ -61,6 +61,13 @@ def test_no_system_is_in_both_splits_and_the_held_out_composition_is_never_train
     assert all(frame.split == "test" for frame in held_out)
 
 
+def test_the_only_decoration_of_a_composition_is_one_system_whatever_the_seed():
+    full = {"kind": "nzsp", "systems": 3, "frameworks": ["rhombohedral"], "silicon": [3]}
+    names = {frame.system for seed in (1, 2) for frame in
+             sample(parse(SampleConfig, {"name": "full", "seed": seed, "sources": [full]}))}
+    assert len(names) == 1
+
+
 def test_leakage_is_an_error(frames):
     from dataclasses import replace
 

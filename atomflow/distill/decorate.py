@@ -6,6 +6,7 @@ x = 0, 0.5, ... 3. It costs half of what the conventional cell costs a teacher.
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from typing import Literal
 
@@ -70,6 +71,16 @@ def decorated(
     symbols, positions = symbols[keep], _with_bond_lengths(symbols[keep], positions[keep], lattice)
     scale = (VOLUME_A3 * (1 - VOLUME_SLOPE * (2 - silicon)) / np.linalg.det(lattice)) ** (1 / 3)
     return symbols, positions * scale, lattice * scale
+
+
+def digest(symbols: np.ndarray, positions_A: np.ndarray) -> str:
+    """Eight hex digits that name a decoration: the same atoms on the same sites give the same name, whatever the seed.
+
+    So a composition of which there is but one decoration (x = 3) is one system and cannot stand in both splits.
+    Decorations that only a symmetry operation of the framework makes equal keep different names.
+    """
+    text = "".join(symbols) + np.round(positions_A, 2).tobytes().hex()
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _with_bond_lengths(symbols: np.ndarray, positions_A: np.ndarray, lattice_A: np.ndarray) -> np.ndarray:

@@ -109,7 +109,7 @@ def _nzsp_starts(
         silicon = source.silicon[number % len(source.silicon)]
         zinc = int(source.zinc_every > 0 and silicon <= 2 and number % source.zinc_every == source.zinc_every - 1)
         atoms = decorate.decorated(framework, silicon, zinc, rng)
-        system = f"{config.name}-{config.seed}-{index}-{framework}-x{silicon:g}-zn{zinc}-{number}"
+        system = f"nzsp-{framework}-x{silicon:g}-zn{zinc}-{decorate.digest(*atoms[:2])}"
         held_out = silicon in config.held_out_silicon
         split: Split = "test" if held_out else split_of(system, config.held_out_fraction)
         yield Start(*atoms, system, "nzsp", split, source.distortion), rng
