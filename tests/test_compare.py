@@ -118,6 +118,10 @@ def test_between_the_transition_and_the_liquid_sublattice_only_the_hot_branch_is
     found = rows(campaign((500.0, 600.0, 750.0, 900.0), (0.15, 0.12, 0.18)))
     assert found["lit.Ea_bulk_rhombohedral"].verdict == "overlaps"
     assert "monoclinic shape" in found["lit.Ea_bulk_rhombohedral"].why
+    data = campaign((500.0, 600.0, 750.0, 900.0), (0.15, 0.12, 0.18))
+    for item in data["groups"]:
+        item["cell"] = {**NZSP, "angles_deg": [90.0, 90.0, 120.0]}
+    assert "monoclinic shape" not in rows(data)["lit.Ea_bulk_rhombohedral"].why
     assert found["lit.Ea_bulk"].verdict == "cannot say"
     assert rows(campaign(COLD, (0.15, 0.12, 0.18)))["lit.Ea_bulk_rhombohedral"].verdict == "cannot say"
     assert rows(campaign(HOT, (0.15, 0.12, 0.18)))["lit.Ea_bulk_rhombohedral"].verdict == "cannot say"
@@ -278,6 +282,7 @@ def test_literature_at_other_temperatures_appears_only_where_a_run_was_taken():
     assert found["lit.D_tracer_623K"].verdict == "overlaps"
     assert "simulation too" in found["lit.D_tracer_623K"].why
     assert found["lit.sigma_total_573K"].verdict == "below"
+    assert "monoclinic shape" in found["lit.sigma_total_573K"].why
 
 
 # --- structure of the result
@@ -308,6 +313,18 @@ def test_another_composition_is_said_and_another_material_refused():
     found = rows(data)
     assert {row.verdict for row in found.values()} == {"cannot say"}
     assert "Ar32" in found["sig.t_x0"].why
+
+
+@pytest.mark.parametrize(
+    ("angles", "expected"), [([90.0, 123.7, 90.0], "overlaps"), ([90.0, 90.0, 120.0], "cannot say")]
+)
+def test_a_cell_of_the_hot_phase_does_not_speak_of_room_temperature(angles, expected):
+    data = campaign(COLD, (0.28, 0.26, 0.30))
+    for item in data["groups"]:
+        item["cell"] = {**NZSP, "angles_deg": angles}
+    found = rows(data)
+    assert found["lit.Ea_bulk"].verdict == found["lit.sigma_bulk"].verdict == expected
+    assert ("shape of the rhombohedral phase" in found["lit.Ea_bulk"].why) == (expected == "cannot say")
 
 
 def test_every_structure_and_potential_has_its_own_rows():

@@ -91,14 +91,14 @@ def judge_energy(target: Target, ours: Series, paper: Paper) -> Judgement:
         reasons += _phase(ours, paper, target.phase)
         if ours.has_kink:
             reasons.append("the Arrhenius line bends, so one slope stands for two branches")
-    reasons += _cell(ours)
-    caveats = [_PART_CAVEATS[target.part], _composition(ours)]
+    reasons += _cell(ours, target.phase)
+    caveats = [_PART_CAVEATS[target.part], _composition(ours), _shape(ours, target.phase)]
     energy = ours.energy
     if how == "overlaps" and energy is not None and energy.high is not None and energy.low is not None:
         width = energy.high - energy.low
         caveats += [f"Our interval is {width:.2f} eV wide: an overlap decides little."] if width > WIDE_EV else []
     if not reasons:
-        caveats.append(_reach(ours, target, paper))
+        caveats.append(_reach(ours, target.phase, paper))
     return Judgement(how, tuple(reasons), tuple(filter(None, caveats)))
 
 
@@ -120,8 +120,8 @@ def judge_point(
         reasons += _phase(ours, paper, target.phase)
         reasons.append("it is a tracer diffusivity, and conductivity pairs with that of charge: their Haven ratio at "
                        f"{target.temperature_K:.0f} K is not known")
-    reasons += _cell(ours)
-    caveats = [_PART_CAVEATS[target.part], _composition(ours)]
+    reasons += _cell(ours, target.phase)
+    caveats = [_PART_CAVEATS[target.part], _composition(ours), _shape(ours, target.phase)]
     if target.id.endswith(("x0.1", "x0.2", "x0.3")):
         caveats.append("The sample holds glass, and its grains may have changed too (INC-10).")
     return Judgement(how, tuple(reasons), tuple(filter(None, caveats)))
@@ -178,12 +178,21 @@ def _hot_phase(used: tuple[float, ...], above: float) -> list[str]:
     return reasons
 
 
-def _cell(ours: Series) -> list[str]:
+def _cell(ours: Series, phase: str) -> list[str]:
     """Why the cell is not the crystal that the number is of."""
     foreign = ours.foreign_regions
     reasons = [f"the cell holds {', '.join(foreign)}, so its transport is not the crystal's"] if foreign else []
     other = [formula for formula in ours.formulas if not set(composition(formula)) >= NASICON_ELEMENTS]
-    return reasons + ([f"the cell is {', '.join(other)} and no NASICON with Zr"] if other else [])
+    reasons += [f"the cell is {', '.join(other)} and no NASICON with Zr"] if other else []
+    if phase == "monoclinic" and ours.is_hexagonal:
+        reasons.append("the simulated cell has the shape of the rhombohedral phase, and 25-60 °C is monoclinic")
+    return reasons
+
+
+def _shape(ours: Series, phase: str) -> str:
+    if phase == "monoclinic" or ours.is_hexagonal:
+        return ""
+    return "Experiment finds the rhombohedral phase there; a simulated cell of monoclinic shape is not quite that."
 
 
 def _composition(ours: Series) -> str:
@@ -196,10 +205,9 @@ def _same(one: dict[str, float], two: dict[str, float]) -> bool:
     return set(one) == set(two) and all(abs(one[element] - two[element]) < 1e-6 for element in one)
 
 
-def _reach(ours: Series, target: Target, paper: Paper) -> str:
-    if target.phase == "rhombohedral":
-        return (f"Fitted at {_span(ours.used_K)}, where experiment finds the rhombohedral phase; a simulated cell held "
-                "in its monoclinic shape is not quite that.")
+def _reach(ours: Series, phase: str, paper: Paper) -> str:
+    if phase == "rhombohedral":
+        return f"Fitted at {_span(ours.used_K)}."
     low, high = ours.used_K[0], ours.used_K[-1]
     warm = q.impedance_range_K(paper)[1]
     inside = f"Fitted at {_span(ours.used_K)}, in the monoclinic phase"

@@ -13,6 +13,7 @@ from atomflow.units import BOLTZMANN_EV_PER_K
 #: A run counts as taken at a temperature when this barrier would shift its diffusivity by at most this fraction.
 SHIFT_BARRIER_EV = 0.35
 SHIFT_ALLOWED = 0.1
+ANGLE_TOLERANCE_DEG = 0.5
 #: A bend of the Arrhenius line counts below this p-value.
 KINK_P = 0.05
 
@@ -68,6 +69,15 @@ class Series:
     def formulas(self) -> list[str]:
         """Formulas of the simulated cells, where recorded."""
         return sorted({str(cell["formula"]) for g in self.groups if (cell := g.get("cell") or {}).get("formula")})
+
+    @property
+    def is_hexagonal(self) -> bool:
+        """Whether the cells have the metric of the rhombohedral phase in its hexagonal setting: 90°, 90°, 120°."""
+        angles = [sorted(cell["angles_deg"]) for g in self.groups if (cell := g.get("cell") or {}).get("angles_deg")]
+        return bool(angles) and all(
+            abs(found - expected) <= ANGLE_TOLERANCE_DEG
+            for cell in angles for found, expected in zip(cell, (90.0, 90.0, 120.0), strict=True)
+        )
 
     def near(self, temperature: float) -> dict[str, Any] | None:
         """The group taken at ``temperature`` (K), within :func:`tolerance_K`; the closest of several."""

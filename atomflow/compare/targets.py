@@ -170,11 +170,12 @@ def _hot(paper: Paper) -> list[Target]:
             part="electrolyte", shown=sigma.text(), value=None, low=low / SIEMENS_PER_MILLISIEMENS,
             high=high / SIEMENS_PER_MILLISIEMENS, unit="mS/cm", conditions=sigma.conditions, where=_source(sigma),
             uncertainty="two samples", temperature_K=300.0 + KELVIN_AT_0_CELSIUS,
+            phase="rhombohedral",
         ),
         Target(
             id=tracer.id, quantity="tracer diffusivity, classical MD, literature", kind="tracer_diffusivity",
             part="simulation", shown=tracer.text(), value=None, low=slow, high=fast, unit=tracer.unit,
-            conditions=tracer.conditions, where=_source(tracer), temperature_K=623.0,
+            conditions=tracer.conditions, where=_source(tracer), temperature_K=623.0, phase="rhombohedral",
             uncertainty="lowest and highest of several Si/P orders",
         ),
     ]  # fmt: skip
