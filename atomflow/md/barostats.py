@@ -74,9 +74,10 @@ def rescale(state: State, strain: torch.Tensor) -> torch.Tensor:
     kinetic energy is booked in ``state.work_eV``. Returns ε (S, 3, 3) in the new, turned frame.
     """
     before = state.kinetic_eV()
-    stretched = state.lattices_A @ torch.linalg.matrix_exp(strain)
+    stretch = torch.linalg.matrix_exp(strain)
+    stretched = state.lattices_A @ stretch
     turn = frame(stretched).transpose(1, 2) @ frame(state.lattices_A)
-    on_positions = torch.linalg.matrix_exp(strain) @ turn
+    on_positions = stretch @ turn
     on_velocities = torch.linalg.matrix_exp(-strain) @ turn
     owner = state.system_index
     state.lattices_A = stretched @ turn

@@ -74,9 +74,7 @@ def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | No
     state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
     with contextlib.ExitStack() as stack:
         members = [Member(job.config, stack.enter_context(_create(job, potential)), len(job.cell)) for job in jobs]
-        session = Session(state, members, potential, progress)
-        session.begin()
-        session.run()
+        Session(state, members, potential, progress).run(fresh=True)
     return [runs.open_run(job.folder).manifest for job in jobs]
 
 
@@ -111,14 +109,13 @@ def resume(
         member = Member(config, writer, len(cell))
         if checkpoint is None:
             state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.seed])
-            session = Session(state, [member], potential, progress)
-            session.begin()
         else:
             load_arrays(state, [checkpoint], int(checkpoint["step"]))
             member.checkpoint_step, member.start_eV = state.step, checkpoint.get("start_eV")
-            session = Session(state, [member], potential, progress)
+        session = Session(state, [member], potential, progress)
+        if checkpoint is not None:
             _restore_neighbours(session, checkpoint)
-        session.run()
+        session.run(fresh=checkpoint is None)
     return runs.open_run(folder).manifest
 
 

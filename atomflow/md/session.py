@@ -44,7 +44,7 @@ class Session:
     """A batch being run by this process.
 
     Args:
-        state: where it stands; forces computed, or ``step`` 0 and forces to be computed by :meth:`begin`.
+        state: where it stands; a fresh one (step 0) needs no forces yet.
     """
 
     def __init__(
@@ -69,22 +69,18 @@ class Session:
         stress = self.config.ensemble == "npt"
         self.forces = Forces(self.potential, self.state, self.config.skin_A, self.config.timestep_fs, stress=stress)
 
-    def begin(self) -> None:
-        """Forces of the first step, and what is stored of it."""
-        self.forces(self.state)
-        self._watch()
-        self._store()
-
-    def run(self) -> None:
-        """Step to the end.
+    def run(self, fresh: bool) -> None:
+        """Step to the end; ``fresh`` computes the forces of the first step and stores it, too.
 
         Raises:
             RunStopped: a signal asked for it; everything up to this step is in the checkpoint.
             RunFailed: a system went wrong; the others of the batch were run to their end first.
         """
         config, production = self.config, self.config.equilibration_steps
-        self._speed = Speed(config.timestep_fs, config.total_steps, self.state.step)
         with StopRequest() as stop:
+            if fresh:
+                self._begin()
+            self._speed = Speed(config.timestep_fs, config.total_steps, self.state.step)
             while self.state.step < config.total_steps:
                 self.protocol.advance(self.state, self.forces)
                 since = self.state.step - production
@@ -100,6 +96,11 @@ class Session:
                 if asked and self.state.step < config.total_steps:
                     self._stop(stop.received or "")
         self._finish()
+
+    def _begin(self) -> None:
+        self.forces(self.state)
+        self._watch()
+        self._store()
 
     # --- guards -----------------------------------------------------------------------------------------------
 

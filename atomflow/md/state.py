@@ -146,19 +146,19 @@ _PER_SYSTEM = ("lattices_A", "energies_eV", "stresses_eV_per_A3", "heat_eV", "wo
 
 
 def to_arrays(state: State, system: int) -> dict[str, np.ndarray]:
-    """What moves, of one system, as float64 arrays: the physics part of a checkpoint."""
+    """What moves, of one system, as float64 arrays: the physics part of a checkpoint.
+
+    Arrays of atoms are (n, ...), those of the system itself (1, ...).
+    """
     atoms = state.system_index == system
     arrays = {name: getattr(state, name)[atoms].cpu().numpy() for name in _PER_ATOM}
-    return arrays | {name: getattr(state, name)[system].cpu().numpy() for name in _PER_SYSTEM}
+    return arrays | {name: getattr(state, name)[system : system + 1].cpu().numpy() for name in _PER_SYSTEM}
 
 
 def load_arrays(state: State, arrays: Sequence[dict[str, np.ndarray]], step: int) -> None:
     """Put back what :func:`to_arrays` gave, one dict a system, and the step."""
-    for name in _PER_ATOM:
+    for name in (*_PER_ATOM, *_PER_SYSTEM):
         joined = np.concatenate([np.asarray(part[name]) for part in arrays])
-        setattr(state, name, torch.from_numpy(joined).to(state.device))
-    for name in _PER_SYSTEM:
-        joined = np.stack([np.asarray(part[name]) for part in arrays])
         setattr(state, name, torch.from_numpy(joined).to(state.device))
     state.step = step
 
