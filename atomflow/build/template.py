@@ -10,6 +10,7 @@ Si/P order, and leaves Zr-O between 1.98 and 2.13 Å. It is a starting point: re
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -66,21 +67,23 @@ class Template:
     sources: tuple[dict[str, str], ...]
     repeats: tuple[int, int, int] = (1, 1, 1)
 
+    def __post_init__(self) -> None:
+        for value in self.__dict__.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
     @property
     def formula_units(self) -> int:
         return len(self.zr) // 2
-
-    @property
-    def copies(self) -> int:
-        return int(np.prod(self.repeats))
 
     def oxygen_A(self, length_A: np.ndarray) -> np.ndarray:
         """(n_o, 3) Cartesian oxygen positions when the T site i has T-O bonds of ``length_A[i]``."""
         return (self.t @ self.lattice_A)[self.o_parent] + length_A[self.o_parent, None] * self.o_direction
 
 
+@cache
 def load_template(phase: str, cell: str = "experimental") -> Template:
-    """The conventional cell of a phase; ``cell`` chooses the lattice of the monoclinic one."""
+    """The conventional cell of a phase; ``cell`` chooses the lattice of the monoclinic one. Read once a process."""
     if phase == "rhombohedral":
         structure = crystals.load(BOILOT)
         names = {"Na1": "M1", "Na2": "M2", "midNa": "mid", "T1b": "T1"}
