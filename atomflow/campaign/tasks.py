@@ -56,8 +56,8 @@ def start_key(cell: Cell, identity: dict[str, Any], config: CampaignConfig) -> s
 
 
 def expand(config: CampaignConfig, cells: dict[str, Cell], identity: dict[str, Any]) -> list[Task]:
-    """All tasks of a campaign: by temperature from hot to cold (hot runs show a broken setting first), then structure,
-    then seed."""
+    """All tasks of a campaign, in the order in which they are begun: the longest first (they then end together), among
+    equals the hottest first (there a broken setting shows soonest)."""
     tasks = []
     for temperature in sorted(config.temperatures_K, reverse=True):
         for structure, cell in cells.items():
@@ -66,4 +66,4 @@ def expand(config: CampaignConfig, cells: dict[str, Cell], identity: dict[str, A
                 key = digest(start_key(cell, identity, config), identity["sha256"], identity["dtype"], md.dump())
                 tasks.append(Task(f"{structure}-{temperature:g}K-s{seed}-{key[:8]}", key, structure, temperature, seed,
                                   len(cell), md.total_steps, md.production_steps // md.frame_every + 1, md.dump()))
-    return tasks
+    return sorted(tasks, key=lambda task: -task.steps_total * task.n_atoms)  # stable
