@@ -408,20 +408,22 @@ def test_from_run_folders_to_the_verdict(tmp_path, capsys, temperatures, expecte
 
 class _Planted:
     def to_json(self):
-        return campaign(COLD, (0.28, 0.26, 0.30))
+        return {**campaign(COLD, (0.28, 0.26, 0.30)), "excluded": [{"run": "task-7", "reason": "failed: made to"}]}
 
 
 @pytest.fixture
 def planted(monkeypatch, tmp_path):
     from atomflow import transport
 
-    monkeypatch.setattr(transport, "analyze_campaign", lambda folder: _Planted())
+    monkeypatch.setattr(transport, "analyze_campaign", lambda folder, progress: _Planted())
     return str(tmp_path)
 
 
 def test_the_command_prints_one_object(planted, capsys):
     assert run(["compare", planted, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["campaign"] == "planted"
+    streams = capsys.readouterr()
+    assert json.loads(streams.out)["campaign"] == "planted"
+    assert "left out task-7: failed: made to" in streams.err
 
 
 def test_the_command_prints_a_table_with_reasons(planted, capsys):

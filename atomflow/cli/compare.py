@@ -31,7 +31,10 @@ def compare(
 
     if not folder.is_dir():
         raise InputError(f"there is no campaign folder {folder}")
-    result = hold(output.to_jsonable(transport.analyze_campaign(folder)))
+    campaign = output.to_jsonable(transport.analyze_campaign(folder, progress=output.say))
+    for left_out in campaign["excluded"]:
+        output.say(f"left out {left_out['run']}: {left_out['reason']}")
+    result = hold(campaign)
     if json:
         output.emit_json(result)
         return

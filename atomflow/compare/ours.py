@@ -36,7 +36,7 @@ class Series:
         """Temperatures with a measured diffusivity in the fit; without a fit, of all groups."""
         if self.arrhenius is None:
             return tuple(sorted(t for t in map(temperature_K, self.groups) if t is not None))
-        return tuple(sorted(float(t) for t in self.arrhenius.get("used", ())))
+        return tuple(sorted(float(t) for t in self.arrhenius.get("used") or ()))
 
     @property
     def has_kink(self) -> bool:
