@@ -277,6 +277,16 @@ def test_provenance_says_how_to_build_the_cell_again():
     assert provenance["builder"] == "nzsp"
 
 
+def test_a_composition_away_from_the_measured_cell_is_noted():
+    assert build_nzsp(order="random").provenance["note"] is None
+    assert "monoclinic between 1.8 and 2.2" in build_nzsp(order="random", si=1.0).provenance["note"]
+    assert "relax the cell too" in build_nzsp(order="random", zn=0.25).provenance["note"]
+    assert "relax the cell too" in build_nzsp(order="random", si=1.0, phase="rhombohedral").provenance["note"]
+    assert build_nzsp(phase="rhombohedral", si=3).provenance["note"] is None
+    sources = [source["crystal"] for source in build_nzsp().provenance["sources"]]
+    assert sources == ["NZSP_C2c_ordered_DFTcoords_PDF84-1200cell", templates.HONG]
+
+
 def broken(**changes):
     cell = build_nzsp()
     arrays = {"numbers": cell.numbers.copy(), "positions_A": cell.positions_A.copy(), "lattice_A": cell.lattice_A}

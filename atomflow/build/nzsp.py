@@ -28,6 +28,8 @@ from atomflow.version import __version__
 
 #: Ordered rhombohedral crystals: only the end members have no disorder.
 RHOMBOHEDRAL_END = {0.0: "NaZr2P3O12_R-3c_Hong1976", 3.0: "Na4Zr2Si3O12_R-3c_TranQui1981_RT"}
+#: Atoms of the conventional cell at x = 2; the primitive cells have 40.
+N_ATOMS = {"monoclinic": 80, "rhombohedral": 120}
 #: Larger cells would not fit into memory (the annealing keeps one matrix over all decisions).
 MAX_ATOMS = {"ordered": 200_000, "random": 200_000, "ewald": 10_000}
 #: Si per formula unit between which the crystal is monoclinic at room temperature (Hong 1976: 1.8 to 2.2).
@@ -87,7 +89,7 @@ def build_nzsp(
     if any(n < 1 for n in request.supercell):
         given = " ".join(map(str, request.supercell))
         raise InputError(f"build nzsp: supercell {given}: three whole numbers from 1 up are needed")
-    n_atoms = 80 * math.prod(request.supercell)
+    n_atoms = (40 if request.primitive else N_ATOMS[request.phase]) * math.prod(request.supercell)
     if n_atoms > MAX_ATOMS[request.order]:
         raise InputError(f"build nzsp: this supercell has about {n_atoms:,} atoms; {MAX_ATOMS[request.order]:,} is the "
                          f"most for order {request.order}")  # fmt: skip
@@ -98,13 +100,13 @@ def build_nzsp(
     return built
 
 
-def phase_note(phase: str, si: float) -> str | None:
-    """What to tell someone who asks for a phase at a composition where it is not found at room temperature."""
-    inside = MONOCLINIC_SI[0] <= si <= MONOCLINIC_SI[1]
-    if phase == "monoclinic" and not inside:
-        return f"si={si:g}: the crystal is rhombohedral outside {MONOCLINIC_SI[0]:g} to {MONOCLINIC_SI[1]:g} Si"
-    if si != 2.0:
-        return f"si={si:g}: the lattice constants are those of si=2; relax the cell too"
+def _note(request: NZSPRequest) -> str | None:
+    """What to tell someone who asks for a composition away from that whose cell was measured."""
+    low, high = MONOCLINIC_SI
+    if request.phase == "monoclinic" and not low <= request.si <= high:
+        return f"si={request.si:g}: at room temperature the crystal is monoclinic between {low:g} and {high:g} Si only"
+    if request.order != "ordered" and (request.si != 2.0 or request.zn):
+        return f"si={request.si:g} zn={request.zn:g}: the lattice constants are those of si=2 zn=0; relax the cell too"
     return None
 
 
@@ -175,7 +177,8 @@ def _ordered(request: NZSPRequest) -> Cell:
     tiled = ((fractional[None] + copies[:, None]) / np.array(request.supercell)).reshape(-1, 3)
     template = templates.repeat(template, request.supercell)
     provenance = _provenance(request, template)
-    provenance["sources"] = [crystals.provenance(name), *provenance["sources"]]
+    others = [source for source in provenance["sources"] if source["crystal"] != name]
+    provenance["sources"] = [crystals.provenance(name), *others]
     n = len(copies)
     return _assemble(np.tile(symbols, n), tiled, template.lattice_A, np.tile(sites, n), provenance)
 
@@ -200,7 +203,7 @@ def _provenance(request: NZSPRequest, template: Template) -> dict[str, Any]:
         "atomflow": __version__,
         "parameters": request.model_dump(mode="json"),
         "sources": list(template.sources),
-        "note": phase_note(request.phase, request.si) if request.order != "ordered" else None,
+        "note": _note(request),
         "na_sites": {"names": template.na_names.tolist(), "fractional": np.round(template.na, 6).tolist()},
     }
 
