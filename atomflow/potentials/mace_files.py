@@ -47,7 +47,7 @@ def load_file(
         open_module(path, pinned=known.sha256 if known else None, trust_model=trust_model),
         name=name or path.name.removesuffix(PORTABLE_SUFFIX).removesuffix(".model"),
         sha256=trust.file_sha256(path),
-        source=known.url if known and known.url else str(path.resolve()),
+        source=(known.url or f"comes with atomflow ({known.file})") if known else str(path.resolve()),
         device=device,
         dtype=dtype,
         head=head,
@@ -59,6 +59,8 @@ def load_file(
 def open_module(path: Path, *, pinned: str | None = None, trust_model: bool = False) -> Any:
     """The torch module in a file, in the precision it was saved in. A pickled file must be trusted."""
     if path.name.endswith(".npz"):
+        if pinned is not None and trust.file_sha256(path) != pinned:
+            raise InputError(f"{path} is not the file its name stands for (checksum); reinstall atomflow")
         return load_portable(path)
     trust.check_pickle(path, trust.file_sha256(path), pinned, trust_model)
     return _unpickle(path)

@@ -26,7 +26,13 @@ class Entry(StrictModel):
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     version: str | None = None
     url: str | None = None
+    file: str | None = None
     head: str | None = None
+
+    @property
+    def shipped(self) -> Path | None:
+        """The model's file inside the package, for a model that comes with atomflow."""
+        return Path(__file__).with_name("data") / self.file if self.file else None
 
     @property
     def file_name(self) -> str | None:
@@ -58,7 +64,8 @@ def availability(name: str) -> str:
     if known.kind == "mace":
         from atomflow.potentials import foundation
 
-        package, ready = "mace", "yes" if foundation.cache_path(known).is_file() else "to download"
+        here = known.shipped is not None or foundation.cache_path(known).is_file()
+        package, ready = "mace", "yes" if here else "to download"
     else:
         package, ready = {"chgnet": "chgnet", "pair": "torch"}[known.kind], "yes"
     return ready if find_spec(package) is not None else f"needs {package}"
@@ -104,6 +111,6 @@ def _load_entry(
     from atomflow.potentials import foundation, mace_files
 
     return mace_files.load_file(
-        foundation.cached_file(name, known),
+        known.shipped or foundation.cached_file(name, known),
         device=device, dtype=dtype, trust_model=trust_model, head=head or known.head, name=name, known=known,
     )
