@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,8 @@ def plan(config: CampaignConfig) -> Plan:
         potential.check_elements(cell.numbers)
     identity = potential.identity.model_dump(mode="json")
     tasks = expand(config, cells, identity)
-    speeds = {name: _seconds_per_step(cell, potential, config) for name, cell in cells.items()}
+    with _threads(config.resources.threads_per_process):
+        speeds = {name: _seconds_per_step(cell, potential, config) for name, cell in cells.items()}
     costs = [task.steps_total * speeds[task.structure] for task in tasks]
     side_by_side = processes(config)
     return Plan(
@@ -107,6 +110,19 @@ def plan(config: CampaignConfig) -> Plan:
         disk_MB=sum(_bytes(task) for task in tasks) / 1e6,
         relax=relaxation(config),
     )
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """As many torch threads as a worker will have."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _seconds_per_step(cell: Cell, potential: Any, config: CampaignConfig) -> float:
