@@ -1,7 +1,7 @@
 """Campaigns of a known answer, written through the public run-folder API in a second: no potential, no dynamics.
 
-Every Na walks at random with D(T) = D0 exp(-Ea / kT) on top of a vibration; the framework only vibrates. Nothing in here
-is a prediction of anything: it is what tests and an offline notebook look at when there is no real campaign.
+Every Na walks at random with D(T) = D0 exp(-Ea / kT) on top of a vibration; the framework only vibrates. Nothing in
+here is a prediction of anything: it is what tests and an offline notebook look at when there is no real campaign.
 """
 
 from __future__ import annotations

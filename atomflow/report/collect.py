@@ -67,6 +67,14 @@ class ReportData:
     problems: list[str]
 
     @property
+    def waiting(self) -> list[str]:
+        """Tasks of the campaign that have no run folder yet."""
+        tasks = self.campaign.get("tasks")
+        ids = [str(task["id"]) for task in tasks if "id" in task] if isinstance(tasks, list) else []
+        begun = {run.name for run in self.runs}
+        return [name for name in ids if name not in begun]
+
+    @property
     def structures(self) -> list[str]:
         """Structures in the order of the results, then those that only appear among the runs."""
         names = [group["structure"] for group in self.result.get("groups", [])]

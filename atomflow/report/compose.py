@@ -55,7 +55,6 @@ def render(data: ReportData, figure_folder: Path) -> str:
                 results.diffusion(data, line, curves),
                 results.paper(data),
                 record.cells(data, shown),
-                results.sites(data),
                 record.runs(data, health),
                 record.potentials(data),
                 record.settings(data),
@@ -96,6 +95,8 @@ def _header(data: ReportData) -> Html:
     states: dict[str, int] = {}
     for run in data.runs:
         states[run.state] = states.get(run.state, 0) + 1
+    if data.waiting:
+        states["not begun"] = len(data.waiting)
     counted = ", ".join(f"{count} {state}" for state, count in states.items()) or "none yet"
     links = (tag("a", name, href=f"#{name.lower()}") for name in _SECTIONS)
     return tag(

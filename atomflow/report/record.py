@@ -63,11 +63,13 @@ def cells(data: ReportData, views: list[dict[str, Any]]) -> Html:
     if views:
         parts.append(_viewer(views))
     seen = set()
-    for run in data.runs:
-        cell = run.manifest.get("cell") or {}
-        if cell and (run.structure, cell.get("sha256")) not in seen:
-            seen.add((run.structure, cell.get("sha256")))
-            parts += [tag("h3", run.structure), _cell_facts(cell)]
+    planned = data.campaign.get("structures")
+    known = list(planned.items()) if isinstance(planned, dict) else []
+    known += [(run.structure, run.manifest.get("cell")) for run in data.runs]
+    for structure, cell in known:
+        if isinstance(cell, dict) and (structure, cell.get("sha256")) not in seen:
+            seen.add((structure, cell.get("sha256")))
+            parts += [tag("h3", structure), _cell_facts(cell)]
     if not seen:
         parts.append(tag("p", "No cell is known yet.", class_="quiet"))
     return join(parts)
@@ -101,7 +103,7 @@ def _viewer(views: list[dict[str, Any]]) -> Html:
     controls = tag(
         "div",
         choice,
-        tag("span", role="group", aria_label="elements", data_part="elements", class_="controls-inner"),
+        tag("span", role="group", aria_label="elements", data_part="elements", class_="elements"),
         button("Bonds", "bonds", "true"),
         button("Box", "box", "true"),
         button("−", "farther", aria_label="zoom out"),
@@ -153,10 +155,9 @@ def _cell_facts(cell: dict[str, Any]) -> Html:
 def potentials(data: ReportData) -> Html:
     """Identity of every potential used."""
     parts = [tag("h2", "Potential", id="potential")]
-    known = [run.manifest.get("potential") or {} for run in data.runs] + [
-        group.get("potential") or {} for group in data.result.get("groups", [])
-    ]
-    distinct = {(p.get("sha256"), p.get("name"), p.get("dtype")): p for p in reversed(known) if p}
+    known = [data.campaign.get("potential"), *(run.manifest.get("potential") for run in data.runs)]
+    known += [group.get("potential") for group in data.result.get("groups", [])]
+    distinct = {(p.get("sha256"), p.get("name"), p.get("dtype")): p for p in reversed(known) if isinstance(p, dict)}
     if not distinct:
         parts.append(tag("p", "The runs name no potential.", class_="quiet"))
     for potential in reversed(distinct.values()):

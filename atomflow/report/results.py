@@ -1,4 +1,4 @@
-"""The sections that hold numbers: diffusivities, activation energies, the paper beside them, sites and hops."""
+"""The sections that hold numbers: diffusivities, activation energies, the paper beside them."""
 
 from __future__ import annotations
 
@@ -207,8 +207,3 @@ def _verdict(row: dict[str, Any]) -> Html:
     return tag(
         "td", tag("span", row.get("verdict"), class_="verdict"), tag("div", note, class_="quiet") if note else None
     )
-
-
-def sites(data: ReportData) -> Html:
-    """Site occupancies and hop counts, where the analysis gives them; nothing otherwise."""
-    return Html("")

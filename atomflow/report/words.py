@@ -21,7 +21,7 @@ TEMPERATURE_TOLERANCE = 0.02
 def answer(data: ReportData) -> list[str]:
     """The headline, the paper's side, and what the run can say; one string a paragraph, plain text."""
     found = [_structure_sentence(data, structure) for structure in data.structures]
-    if not found:
+    if not data.result.get("groups"):
         found = ["No run here has data that could be analysed, so there is no diffusivity and no activation energy."]
     return [" ".join(found), _paper_paragraph(data), f"This can say {_can_say(data) or 'nothing about diffusion yet'}."]
 
@@ -173,6 +173,8 @@ def all_warnings(data: ReportData) -> dict[str, list[str]]:
         if run.state != "done":
             reason = run.manifest.get("reason")
             states.setdefault(run.state, []).append(run.name + (f" ({reason})" if reason else ""))
+    if data.waiting:
+        states["not begun"] = data.waiting
     unfinished = [f"{_count(len(names), 'run')} {state}: {', '.join(names)}" for state, names in states.items()]
     excluded = [f"{item.get('run')}: {item.get('reason')}" for item in data.result.get("excluded", [])]
     sections = {

@@ -96,6 +96,8 @@ def finish(figure: MplFigure, folder: Path, name: str, alt: str, caption: str) -
     """Write ``name.png`` and ``name.pdf`` whole, and make the page's SVG. Call inside :func:`canvas`."""
     files = []
     folder.mkdir(parents=True, exist_ok=True)
+    figure.canvas.draw()  # lays the figure out, once for all three forms
+    figure.set_layout_engine("none")
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         partial = folder / f".{name}.partial{suffix}"
         figure.savefig(partial, metadata=metadata, facecolor="white")

@@ -1,0 +1,445 @@
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from chromium import Chromium, find_chromium
+from synthetic import POTENTIAL, diffusivity_cm2_per_s, ordered_cell, write_campaign, write_run
+
+from atomflow import report, transport
+from atomflow.cli.main import run as command
+from atomflow.errors import InputError
+from atomflow.report.cellview import view_of_cell
+from atomflow.report.html import json_script, table, tag
+from atomflow.report.numbers import interval
+
+EA_EV, D0 = 0.32, 1.5e-3
+
+
+class Page(HTMLParser):
+    """What a browser would build: text, elements with attributes, cells that carry numbers."""
+
+    VOID = frozenset(("meta", "link", "input", "br", "img", "hr"))
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self.words, self.open = [], [], []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+        if name not in self.VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+
+    def handle_endtag(self, name):
+        assert self.open, f"</{name}> closes nothing"
+        assert self.open[-1] == name, f"</{name}> closes <{self.open[-1]}>"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if "style" not in self.open and "script" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def of(self, name):
+        return [attributes for element, attributes in self.elements if element == name]
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("campaign") / "bulk"
+    return write_campaign(folder, (600, 750, 900), seeds=(1, 2), d0_cm2_per_s=D0, ea_eV=EA_EV, n_frames=500)
+
+
+@pytest.fixture(scope="module")
+def path(campaign):
+    return report.build(campaign)
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return Page(path)
+
+
+# --- what the page holds --------------------------------------------------------------------------------------
+
+
+def test_every_interval_of_the_analysis_stands_in_the_page_in_full_and_in_words(campaign, page):
+    result = transport.analyze_campaign(campaign).to_json()
+    numbers = [
+        group[name]
+        for group in result["groups"]
+        for name in (
+            "tracer_diffusivity_cm2_per_s",
+            "charge_diffusivity_cm2_per_s",
+            "haven_ratio",
+            "conductivity_S_per_cm",
+            "nernst_einstein_conductivity_S_per_cm",
+        )
+    ]
+    fit = result["arrhenius"][0]
+    numbers += [fit["activation_energy_eV"], fit["activation_energy_sigmaT_eV"], fit["prefactor_cm2_per_s"]]
+    numbers.append(fit["extrapolation"]["tracer_diffusivity_cm2_per_s"])
+    assert len(numbers) == 3 * 5 + 4
+    shown = [(cell["data-value"], cell["data-low"], cell["data-high"]) for cell in page.of("td") if "data-low" in cell]
+    for number in numbers:
+        assert tuple(str(number[name]) for name in ("value", "low", "high")) in shown
+        assert interval(number) in page.text
+
+
+def test_the_activation_energy_put_in_comes_out_in_the_first_sentence(page):
+    found = re.search(r"Ea = ([\d.]+) \[([\d.]+), ([\d.]+)\] eV \(95 % interval\)", page.text)
+    assert found
+    value, low, high = map(float, found.groups())
+    assert low < value < high
+    assert low <= EA_EV <= high
+
+
+def test_the_page_names_potential_cell_settings_and_versions(page):
+    identity = (POTENTIAL["name"], POTENTIAL["sha256"], POTENTIAL["reference"])
+    cell = ("Na12Zr8Si8P4O48", "3.243 g/cm³", ordered_cell().sha256)
+    for words in (*identity, *cell, "frame_interval_fs", "bussi", "numpy"):
+        assert words in page.text
+
+
+def test_both_readings_of_the_papers_energies_stand_beside_ours_with_verdict_and_reason(page):
+    table_text = page.text[page.text.index("activation energies quantity reading") :]
+    for value in ("0.27 eV", "0.45 eV", "0.33 eV"):
+        assert table_text.count(value) >= 2
+    assert "literal" in table_text
+    assert "alternative" in table_text
+    assert "cannot say" in table_text
+
+
+def test_the_page_asks_for_nothing_and_lets_only_its_own_script_run(page):
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:|//)""", page.source)
+    assert "@import" not in page.source
+    policy = next(m["content"] for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", policy)
+
+
+def test_the_page_can_be_read_without_eyes(page):
+    tables = page.of("table")
+    assert len(tables) == len(page.of("caption")) >= 5
+    assert all(svg.get("role") == "img" and len(svg["aria-label"]) > 40 for svg in page.of("svg"))
+    canvas = page.of("canvas")[0]
+    assert canvas["tabindex"] == "0"
+    assert canvas["aria-describedby"] in {attributes.get("id") for _, attributes in page.elements}
+    ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    links = [a["href"][1:] for a in page.of("a") if a["href"].startswith("#")]
+    assert set(links) <= set(ids)
+
+
+def test_figures_are_one_column_wide_at_print_resolution_and_not_empty(campaign):
+    import matplotlib.image
+
+    for name in ("arrhenius", "msd_ordered", "runs_ordered"):
+        image = matplotlib.image.imread(campaign / "figures" / f"{name}.png")
+        assert image.shape[1] == 990  # 3.3 in × 300 dpi
+        ink = (image[..., :3].min(axis=2) < 0.9).mean()
+        assert 0.01 < ink < 0.8, name
+        assert (campaign / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_the_arrhenius_line_passes_through_its_points(campaign):
+    from atomflow.report.collect import collect
+
+    data = collect(campaign)
+    band = data.result["arrhenius"][0]["band"]
+    assert band[0]["temperature_K"] > 850
+    assert band[-1]["temperature_K"] == pytest.approx(298.15)
+    hot = diffusivity_cm2_per_s(band[0]["temperature_K"], D0, EA_EV)
+    cold = diffusivity_cm2_per_s(298.15, D0, EA_EV)
+    assert 0.7 < band[0]["value"] / hot < 1.4
+    assert band[-1]["low"] < cold < band[-1]["high"]
+    assert all(point["low"] < point["value"] < point["high"] for point in band)
+    assert len(data.paper_points) == 4
+    assert all(1e-9 < point["diffusivity_cm2_per_s"] < 1e-7 for point in data.paper_points)
+
+
+# --- campaigns that went wrong --------------------------------------------------------------------------------
+
+
+def test_a_campaign_in_which_nothing_diffuses_shows_upper_limits_and_no_energy(tmp_path):
+    write_campaign(tmp_path / "c", (400, 500), seeds=(1,), d0_cm2_per_s=1e-9, n_frames=200)
+    page = Page(report.build(tmp_path / "c"))
+    assert "No diffusion was seen" in page.text
+    assert "Ea =" not in page.text
+    limits = [cell for cell in page.of("td") if "data-high" in cell and "data-value" not in cell]
+    assert len(limits) >= 2
+    assert all(float(cell["data-high"]) > 0 for cell in limits)
+    assert page.text.count("< ") >= 2
+    assert (tmp_path / "c" / "figures" / "arrhenius.png").is_file()
+
+
+def test_one_temperature_gives_a_diffusivity_and_says_why_there_is_no_energy(tmp_path):
+    write_campaign(tmp_path / "c", (800,), seeds=(1, 2), n_frames=300)
+    page = Page(report.build(tmp_path / "c"))
+    assert re.search(r"D\(Na\) = [\d.]+ \[[\d.]+, [\d.]+\] × 10⁻⁵ cm²/s at 800 K", page.text)
+    assert "there is no activation energy, because 1 temperature" in page.text
+
+
+def test_unfinished_failed_and_broken_runs_are_named_before_any_number(tmp_path):
+    folder = write_campaign(tmp_path / "c", (900,), seeds=(1,), n_frames=200)
+    d = diffusivity_cm2_per_s(900, D0, EA_EV)
+    runs = folder / "runs"
+    write_run(runs / "half", 800, d, n_frames=100, state="stopped", reason="walltime")
+    write_run(runs / "boom", 1000, d, n_frames=100, state="failed", reason="atom 7 moved 40 Å in one step")
+    write_run(runs / "odd", 700, d, n_frames=100, warnings=["the neighbour list was rebuilt every step"])
+    write_run(runs / "torn", 750, d, n_frames=100)
+    (runs / "torn" / "trajectory.h5").write_bytes(b"not a trajectory")
+    write_run(runs / "garbled", 750, d, n_frames=100)
+    (runs / "garbled" / "run.json").write_text('{"format": "atomflow-run", "state":')
+    page = Page(report.build(folder))
+    warnings = page.text[page.text.index("Before you believe it") : page.text.index("Diffusion Tracer diffusivity")]
+    for words in ("half (walltime)", "atom 7 moved 40 Å", "rebuilt every step", "torn", "garbled"):
+        assert words in warnings
+
+
+def test_a_campaign_of_which_nothing_ran_is_a_page_all_the_same(tmp_path):
+    cell = ordered_cell().summary()
+    plan = {"name": "planned", "potential": POTENTIAL, "structures": {"ordered": cell}}
+    plan["tasks"] = [{"id": "a"}, {"id": "b"}]
+    (tmp_path / "campaign.json").write_text(json.dumps(plan))
+    page = Page(report.build(tmp_path))
+    assert "Campaign planned" in page.text
+    assert "2 runs not begun: a, b" in page.text
+    assert cell["sha256"] in page.text
+    assert POTENTIAL["sha256"] in page.text
+    assert "no diffusivity and no activation energy" in page.text
+    assert "cell-views" not in page.source.replace("getElementById", "")
+
+
+def test_only_failed_runs(tmp_path):
+    write_run(tmp_path / "runs" / "a", 900, 1e-5, n_frames=40, state="failed", reason="NaN in the forces at step 12")
+    page = Page(report.build(tmp_path))
+    assert "NaN in the forces at step 12" in page.text
+    assert "no diffusivity" in page.text
+
+
+def test_a_single_run_folder_has_a_report_of_its_own(tmp_path):
+    write_run(tmp_path / "alone", 900, 2e-5, n_frames=300)
+    path = report.build(tmp_path / "alone", tmp_path / "elsewhere.html")
+    page = Page(path)
+    assert path == tmp_path / "elsewhere.html"
+    assert (tmp_path / "figures" / "msd_ordered.pdf").is_file()
+    assert "Run alone" in page.text
+    assert "one run has one temperature" in page.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere",), "there is no folder"),
+        (("empty",), "holds no campaign and no run"),
+        (("made", "-o", "absent/report.html"), "does not exist"),
+        (("made", "-o", "empty"), "is a folder"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "campaign.json").write_text("{}")
+    assert command(["report", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
+
+
+def test_a_full_or_read_only_disk_is_an_input_error_that_leaves_no_pieces(tmp_path, monkeypatch):
+    (tmp_path / "campaign.json").write_text("{}")
+
+    def no_room(*_, **__):
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr("pathlib.Path.write_text", no_room)
+    with pytest.raises(InputError, match="No space left"):
+        report.build(tmp_path)
+    assert {item.name for item in tmp_path.iterdir()} == {"campaign.json"}
+
+
+def test_the_command_prints_the_path_and_one_json_object(tmp_path, capsys):
+    (tmp_path / "campaign.json").write_text("{}")
+    assert command(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
+    assert command(["report", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": str(tmp_path / "report.html"), "figures": []}
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_markup_stay_text(tmp_path):
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+    folder = tmp_path / "c"
+    write_run(folder / "runs" / "a", 900, 2e-5, structure=evil, n_frames=60, warnings=[evil])
+    (folder / "campaign.json").write_text(json.dumps({"name": evil, "note": evil}))
+    page = Page(report.build(folder))
+    assert len(page.of("script")) == 2  # the data and the viewer
+    assert not page.of("img")
+    assert not [a for _, a in page.elements if "onerror" in a]
+    assert evil in " ".join(page.words)
+    view = json.loads(re.search(r'id="cell-views">(.*?)</script>', page.source, re.DOTALL)[1])
+    assert view[0]["name"] == evil
+
+
+def test_html_escapes_whatever_is_not_markup():
+    shown = tag("p", "<b>", class_='"x"', data_low=1.5, hidden=False)
+    assert shown == '<p class="&quot;x&quot;" data-low="1.5">&lt;b&gt;</p>'
+    assert "<i>" not in table("<i>", ["<i>"], [["<i>", "<i>"]])
+    assert "</script" not in json_script("x", ["</script>"])[:-9]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "shown"),
+    [
+        ({"value": 1.234e-5, "low": 8.1e-6, "high": 1.9e-5}, "1.2 [0.8, 1.9] × 10⁻⁵"),
+        ({"value": 0.318, "low": 0.24, "high": 0.40}, "0.32 [0.24, 0.40]"),
+        ({"value": 0.3181, "low": 0.3176, "high": 0.3186}, "0.3181 [0.3176, 0.3186]"),
+        ({"value": None, "low": None, "high": 3e-7}, "< 3.0 × 10⁻⁷"),
+        ({"value": None, "low": None, "high": None}, "—"),
+        ({"value": 2.0, "low": None, "high": None}, "2.0 (no interval)"),
+        (None, "—"),
+    ],
+)
+def test_numbers_show_their_interval(estimate, shown):
+    assert interval(estimate) == shown
+
+
+def test_the_view_completes_every_polyhedron_with_images():
+    cell = ordered_cell()
+    view = view_of_cell(cell)
+    element = [view["elements"][kind] for kind in view["kinds"]]
+    assert len(element) == len(view["positions"]) == 80 + view["images"]
+    neighbours = {name: [] for name in ("Zr", "Si", "P")}
+    for atom in range(80):
+        if element[atom] in neighbours:
+            ends = [b for a, b in view["bonds"] if a == atom]
+            neighbours[element[atom]].append(len(ends))
+            assert all(1.4 < math.dist(view["positions"][atom], view["positions"][end]) < 2.65 for end in ends)
+            assert all(element[end] == "O" for end in ends)
+    assert neighbours == {"Zr": [6] * 8, "Si": [4] * 8, "P": [4] * 4}
+
+
+def test_the_report_needs_neither_torch_nor_pymatgen(tmp_path):
+    code = (
+        "import sys; from atomflow import report; report.build(sys.argv[1], sys.argv[2]);"
+        "print(sorted({'torch', 'pymatgen', 'mace', 'chgnet'} & set(sys.modules)))"
+    )
+    folder = write_run(tmp_path / "run", 900, 2e-5, n_frames=60)
+    arguments = [sys.executable, "-c", code, str(folder), str(tmp_path / "r.html")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------
+
+PIXELS = "document.querySelector('canvas').toDataURL()"
+
+
+@pytest.fixture(scope="module")
+def browser(path):
+    if find_chromium() is None:
+        pytest.skip("no chromium found; `apt-get install chromium` (or set ATOMFLOW_CHROMIUM) to test the page in it")
+    with Chromium() as browser:
+        browser.open(path)
+        yield browser
+
+
+def _canvas(browser):
+    browser.evaluate("document.querySelector('canvas').scrollIntoView({block: 'center', behavior: 'instant'})")
+    browser.settle()
+    edges = "(r => [r.x, r.y, r.width, r.height])(document.querySelector('canvas').getBoundingClientRect())"
+    box = browser.evaluate(edges)
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
+
+
+def test_a_browser_sees_the_tables_and_the_cell(browser):
+    assert browser.evaluate("document.querySelectorAll('#comparison tbody tr').length") >= 6
+    text = browser.evaluate("document.querySelector('#arrhenius-fits').innerText")
+    assert "Ea from ln D" in text
+    assert re.search(r"0\.\d+ \[0\.\d+, 0\.\d+\]", text)
+    inked = browser.evaluate(
+        "(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+        ".reduce((n, v, i) => n + (i % 4 == 3 && v > 0), 0) / (c.width * c.height))(document.querySelector('canvas'))"
+    )
+    assert 0.03 < inked < 0.9
+
+
+def test_the_cell_turns_by_mouse_and_by_key_zooms_and_comes_back(browser):
+    x, y = _canvas(browser)
+    browser.evaluate("document.querySelector('[data-part=reset]').click()")
+    browser.settle()
+    start = browser.evaluate(PIXELS)
+    browser.drag((x, y), (x + 120, y + 40))
+    dragged = browser.evaluate(PIXELS)
+    assert dragged != start
+    browser.evaluate("document.querySelector('canvas').focus()")
+    seen = {start, dragged}
+    for key in ("ArrowLeft", "ArrowUp", "+"):
+        browser.press(key)
+        picture = browser.evaluate(PIXELS)
+        assert picture not in seen, key
+        seen.add(picture)
+    browser.wheel((x, y), -120)
+    assert browser.evaluate(PIXELS) not in seen
+    browser.press("0")
+    assert browser.evaluate(PIXELS) == start
+
+
+def test_elements_bonds_and_frames_can_be_chosen(browser):
+    _canvas(browser)
+    seen = {browser.evaluate(PIXELS)}
+    for choice in ("[data-part=elements] button", "[data-part=bonds]", "[data-part=box]", "[data-part=paths]"):
+        before = browser.evaluate(f"document.querySelector('{choice}').getAttribute('aria-pressed')")
+        browser.evaluate(f"document.querySelector('{choice}').click()")
+        browser.settle()
+        assert browser.evaluate(f"document.querySelector('{choice}').getAttribute('aria-pressed')") != before
+        picture = browser.evaluate(PIXELS)
+        assert picture not in seen, choice
+        seen.add(picture)
+    browser.evaluate("document.querySelector('[data-part=elements] button').click()")
+    slide = "(e => { e.value = 30; e.dispatchEvent(new Event('input')); })"
+    browser.evaluate(f"{slide}(document.querySelector('[data-part=frame]'))")
+    browser.settle()
+    assert browser.evaluate("document.querySelector('[data-part=time]').value").endswith(" ps")
+    assert browser.evaluate(PIXELS) not in seen
+
+
+def test_the_page_fits_a_telephone(browser):
+    browser.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=2, mobile=True)
+    browser.settle()
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    browser.send("Emulation.clearDeviceMetricsOverride")
+
+
+def test_no_console_error_and_no_request_to_anywhere(browser):
+    browser.evaluate("document.querySelector('[data-part=play]').click()")
+    browser.settle()
+    browser.evaluate("document.querySelector('[data-part=play]').click()")
+    assert any(event["method"] == "Network.requestWillBeSent" for event in browser.events)  # the page itself was heard
+    assert browser.requests() == []
+    assert browser.complaints() == []
+
+
+def test_the_browser_would_have_told(browser):
+    """The two lists above are empty because the page is good, not because nobody listens."""
+    browser.evaluate("console.error('wrong'); fetch('https://atomflow.invalid/').catch(() => 0)")
+    browser.settle()
+    assert browser.complaints()
+    assert any("atomflow.invalid" in text for text in (*browser.requests(), *browser.complaints()))
