@@ -162,9 +162,8 @@ class Cell:
     @classmethod
     def from_ase(cls, atoms: ase.Atoms, provenance: dict[str, Any] | None = None) -> Cell:
         """A cell from ASE atoms; reads what :meth:`to_ase` wrote (regions, sites, provenance)."""
-        if not np.all(atoms.pbc):
-            if np.abs(np.linalg.det(atoms.cell.array)) < 1e-3:
-                raise InputError("the structure has no periodic cell; atomflow needs three lattice vectors")
+        if not np.all(atoms.pbc) and np.abs(np.linalg.det(atoms.cell.array)) < 1e-3:
+            raise InputError("the structure has no periodic cell; atomflow needs three lattice vectors")
         stored = atoms.info.get("atomflow_provenance")
         if provenance is None:
             provenance = json.loads(stored) if isinstance(stored, str) else (stored or {})
@@ -172,8 +171,8 @@ class Cell:
             atoms.numbers,
             atoms.positions,
             atoms.cell.array,
-            regions=atoms.arrays.get("region"),
-            sites=_sites_from(atoms.arrays.get("site")),
+            regions=_labels(atoms.arrays.get("region"), len(atoms), "bulk"),
+            sites=_labels(atoms.arrays.get("site"), len(atoms), ""),
             provenance=provenance,
         )
 
@@ -195,11 +194,11 @@ class Cell:
             raise InputError("the structure has partly occupied sites; order it first (atomflow build nzsp)")
         properties = structure.site_properties
         return cls(
-            [site.specie.Z for site in structure],
+            np.array([site.specie.Z for site in structure]),
             structure.cart_coords,
             structure.lattice.matrix,
-            regions=properties.get("region"),
-            sites=properties.get("site"),
+            regions=_labels(properties.get("region"), len(structure), "bulk"),
+            sites=_labels(properties.get("site"), len(structure), ""),
             provenance=provenance or {},
         )
 
@@ -215,8 +214,11 @@ class Cell:
         )
 
 
-def _sites_from(array: np.ndarray | None) -> np.ndarray | None:
-    return None if array is None else np.where(array == "-", "", array)
+def _labels(values: Any, n: int, default: str) -> np.ndarray:
+    """(n,) strings; the default where there is none (``-`` stands for empty in files)."""
+    if values is None:
+        return np.full(n, default)
+    return np.array([default if value in (None, "-") else str(value) for value in values])
 
 
 def read_cell(path: str | Path, index: int = -1) -> Cell:
