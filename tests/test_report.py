@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -168,6 +169,19 @@ def test_the_arrhenius_line_passes_through_its_points(campaign):
     assert all(point["low"] < point["value"] < point["high"] for point in band)
     assert len(data.paper_points) == 4
     assert all(1e-9 < point["diffusivity_cm2_per_s"] < 1e-7 for point in data.paper_points)
+
+
+def test_cells_that_name_their_sites_have_a_table_of_occupancies_and_hops(tmp_path):
+    cell = ordered_cell()
+    ions = cell.symbols == "Na"
+    names = ["Na1"] * 4 + ["Na2"] * 8
+    sites = {"names": names, "fractional": cell.fractional[ions].tolist()}
+    named = dataclasses.replace(cell, provenance={"na_sites": sites})
+    write_run(tmp_path / "run", 300, 1e-9, n_frames=60, cell=named)
+    page = Page(report.build(tmp_path / "run"))
+    row = page.text[page.text.index("too short to count run") :]
+    assert "Sites and hops" in page.text
+    assert re.search(r"300 1\.00 1\.00 0 0 — — 0", row)
 
 
 # --- campaigns that went wrong --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from atomflow.errors import InputError
-from atomflow.report import record, results, words
+from atomflow.report import record, results, sites, words
 from atomflow.report.cellview import views
 from atomflow.report.collect import ReportData, collect
 from atomflow.report.figures import Figure, arrhenius, msd, traces
@@ -55,6 +55,7 @@ def render(data: ReportData, figure_folder: Path) -> str:
                 results.diffusion(data, line, curves),
                 results.paper(data),
                 record.cells(data, shown),
+                sites.section(data),
                 record.runs(data, health),
                 record.potentials(data),
                 record.settings(data),
