@@ -243,7 +243,7 @@ def test_annealed_is_below_every_random_ordering(phase):
 
 @pytest.mark.slow
 def test_a_thousand_atoms_in_seconds():
-    """About 4 s on one free core; pymatgen's ordering of 200 atoms takes hours."""
+    """About 2 s on one free core; pymatgen's ordering of 200 atoms takes hours."""
     start = time.process_time()
     cell = build_nzsp(order="ewald", supercell=(3, 2, 2), seed=1)
     assert time.process_time() - start < 15
