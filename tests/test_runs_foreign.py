@@ -259,6 +259,25 @@ def test_what_is_no_trajectory(tmp_path):
         runs.open_trajectory([], frame_interval_fs=0.0)
 
 
+def test_a_trajectory_h5_without_its_run_can_be_read(tmp_path):
+    run = a_run(tmp_path / "run")
+    (tmp_path / "alone.h5").write_bytes((tmp_path / "run" / "trajectory.h5").read_bytes())
+    alone = runs.open_trajectory(tmp_path / "alone.h5", temperature_K=800.0)
+    assert alone.frame_interval_fs == 5.0
+    assert alone.symbols.tolist() == run.symbols.tolist()
+    np.testing.assert_allclose(alone.positions_A(0, 12), run.positions_A(0, 12), rtol=0, atol=1e-5)
+    (tmp_path / "alone.h5").write_bytes((tmp_path / "run" / "cell.h5").read_bytes())
+    with pytest.raises(InputError, match="no H5MD trajectory"):
+        runs.open_trajectory(tmp_path / "alone.h5", **KNOWN)
+
+
+def test_a_missing_line_break_at_the_end_is_mentioned(tmp_path):
+    path = tmp_path / "a.extxyz"
+    ase.io.write(path, images_of(random_walk(MONOCLINIC, 4), MONOCLINIC, False))
+    path.write_bytes(path.read_bytes().rstrip()[:-2])
+    assert "cut short" in runs.open_trajectory(path, **KNOWN).warnings[0]
+
+
 # --- export -----------------------------------------------------------------------------------------------------
 
 

@@ -366,6 +366,28 @@ def test_memory_is_bounded_by_a_setting_not_by_the_run(tmp_path):
     assert child.exitcode == 0, f"grew by about {child.exitcode * 10} MB"
 
 
+def test_without_locks_the_process_in_the_file_decides(tmp_path, monkeypatch):
+    """As on a network disk that knows no locks: a live writer is respected, a dead one is not."""
+    import fcntl
+
+    def no_locks(handle, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    writer = runs.RunWriter.create(tmp_path, {}, a_cell(), {})
+    assert runs.open_run(tmp_path).state == "prepared"
+    with pytest.raises(InputError, match=f"process {os.getpid()} on"):
+        runs.RunWriter.resume(tmp_path)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    owner = json.loads((tmp_path / "lock").read_text())
+    (tmp_path / "lock").write_text(json.dumps({**owner, "pid": dead.pid}))
+    assert runs.open_run(tmp_path).state == "killed"
+    second, _ = runs.RunWriter.resume(tmp_path)
+    second.finish("stopped")
+    writer._lock.release()
+
+
 def test_the_trajectory_opens_in_mdanalysis(tmp_path):
     pytest.importorskip("MDAnalysis")
     from MDAnalysis.coordinates.H5MD import H5MDReader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class Plan:
         seconds_per_step: structure → measured on this machine, one process alone.
         hours: wall time for all runs on ``processes`` side by side; relaxations come on top.
         disk_MB: of the finished campaign; while a run is merged its frames are there twice.
+        load_per_core: how busy the machine was while steps were timed.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Plan:
     cpu_hours: float
     hours: float
     disk_MB: float
+    load_per_core: float
     relax: dict[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +71,8 @@ class Plan:
             f"steps are slower where memory is the limit)",
             f"about {self.disk_MB:.3g} MB on disk",
         ]
+        if self.load_per_core > 1.2:
+            lines.append(f"this machine is busy ({self.load_per_core:.1f} programs a core); the times above include it")
         if self.relax:
             what = "cell and positions" if self.relax["cell_too"] else "positions"
             lines.append(f"before that, {what} of {len(self.cells)} structure(s) are relaxed to "
@@ -108,6 +113,7 @@ def plan(config: CampaignConfig) -> Plan:
         cpu_hours=sum(costs) / 3600,
         hours=_packed(costs, side_by_side) / 3600,
         disk_MB=sum(_bytes(task) for task in tasks) / 1e6,
+        load_per_core=os.getloadavg()[0] / (os.cpu_count() or 1),
         relax=relaxation(config),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.cell import Cell
-from atomflow.errors import InputError
+from atomflow.errors import InputError, RunFailed
 from atomflow.runs.formats import CutShort
 from atomflow.runs.frames import Frame, from_atoms, iterate
 from atomflow.runs.trajectory import frame_slice
@@ -54,7 +54,10 @@ class ForeignTrajectory:
         reading = _Reading(name, wrapped)
         for frame in _guarded(frames, name):
             reading.add(frame)
-        return reading.finish(cls, frame_interval_fs, temperature_K)
+        trajectory = reading.finish(frame_interval_fs, temperature_K)
+        if name.endswith(("xyz", ".dump", ".lammpstrj")) and not _ends_with_newline(Path(name)):
+            trajectory.warnings.append("the file does not end with a line break: its last number may be cut short")
+        return trajectory
 
     # --- what it is -------------------------------------------------------------------------------------------
 
@@ -149,16 +152,21 @@ class _Reading:
         counts = self.unwrapper.add(frame.fractional)
         if self.from_file and frame.images is not None:
             counts = frame.images
-        np.ascontiguousarray(frame.fractional, np.float64).tofile(self.trajectory._store)
-        np.ascontiguousarray(counts, np.int32).tofile(self.trajectory._counts)
+        self._keep(self.trajectory, frame.fractional, counts)
         self.trajectory._lattices.append(frame.lattice_A)
         self.times.append(frame.time_fs)
         self.steps.append(frame.step)
         self.temperatures.append(frame.temperature_K)
 
-    def finish(
-        self, cls: type[ForeignTrajectory], frame_interval_fs: float | None, temperature_K: float | None
-    ) -> ForeignTrajectory:
+    def _keep(self, trajectory: ForeignTrajectory, fractional: np.ndarray, counts: np.ndarray) -> None:
+        try:
+            np.ascontiguousarray(fractional, np.float64).tofile(trajectory._store)
+            np.ascontiguousarray(counts, np.int32).tofile(trajectory._counts)
+        except OSError as error:
+            raise RunFailed(f"no room in {tempfile.gettempdir()} for the frames of {self.name} ({error}); set TMPDIR "
+                            f"to a larger disk") from None
+
+    def finish(self, frame_interval_fs: float | None, temperature_K: float | None) -> ForeignTrajectory:
         trajectory = self.trajectory
         if trajectory is None:
             raise InputError(f"{self.name} holds no frames")
@@ -225,6 +233,12 @@ def _guarded(frames: Iterator[Frame], name: str) -> Iterator[Frame]:
             raise InputError(f"{name}: frame {good} cannot be read ({reason}); {_good(good)}") from None
         yield frame
         good += 1
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        handle.seek(-1, 2)
+        return handle.read(1) == b"\n"
 
 
 def _good(count: int) -> str:

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import h5py
 import numpy as np
 
 from atomflow.errors import InputError
+from atomflow.runs.files import open_hdf5
 from atomflow.runs.frames import Frame
 
 #: fs in LAMMPS's unit of time
@@ -208,6 +210,31 @@ def _netcdf_numbers(variables: Any, index: int, elements: Sequence[str] | None, 
     if elements is not None or name == "type":
         return by_type(values, elements, path)
     return values
+
+
+# --- H5MD -------------------------------------------------------------------------------------------------------
+
+
+def h5md_file(path: Path, elements: Sequence[str] | None) -> Iterator[Frame]:
+    """Frames of an H5MD file that lies alone; species are atomic numbers, or types named by ``elements``."""
+    with open_hdf5(path) as handle:
+        groups = list(handle["particles"].values()) if "particles" in handle else []
+        if not groups or "position" not in groups[0] or "edges" not in groups[0].get("box", ()):
+            raise InputError(f"{path} is no H5MD trajectory of a periodic cell")
+        position, edges = groups[0]["position"], groups[0]["box/edges"]
+        if "species" not in groups[0]:
+            raise InputError(f"{path} holds no species (particles/{groups[0].name.split('/')[-1]}/species)")
+        species = np.array(groups[0]["species"], dtype=np.int64)
+        numbers = species if elements is None else by_type(species, elements, path)
+        ours = handle["h5md/creator"].attrs.get("name") == "atomflow" if "h5md/creator" in handle else False
+        factor = {"fs": 1.0, "ps": 1000.0, "ns": 1e6}.get(position["time"].attrs.get("unit", "")) if (
+            "time" in position) else None
+        for index, positions in enumerate(position["value"]):
+            box = np.asarray(edges["value"][index] if isinstance(edges, h5py.Group) else edges[()], dtype=np.float64)
+            lattice = np.diag(box) if box.ndim == 1 else box
+            time = None if factor is None else float(position["time"][index]) * factor
+            yield Frame(numbers, np.linalg.solve(lattice.T, np.asarray(positions, dtype=np.float64).T).T, lattice,
+                        unwrapped=ours, time_fs=time)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------

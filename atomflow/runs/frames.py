@@ -58,6 +58,8 @@ def iterate(path: Path, format: str | None, elements: Sequence[str] | None) -> I
         yield from formats.xdatcar(path)
     elif format in ("netcdf", "netcdftrajectory") or (format is None and start.startswith(b"CDF")):
         yield from formats.amber_netcdf(path, elements)
+    elif format == "h5md" or (format is None and start.startswith(b"\x89HDF")):
+        yield from formats.h5md_file(path, elements)
     else:
         yield from _by_ase(path, format)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from atomflow.errors import InputError
 
-#: file systems without locks (some network mounts): go on without one
+#: file systems without locks (some network mounts): the process named in the file decides
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
 
@@ -42,9 +42,9 @@ class FolderLock:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except OSError as error:
-                if error.errno in _NO_LOCKS:
+                if error.errno in _NO_LOCKS and not _alive(_owner(path)):
                     return
-                if error.errno not in _BUSY:
+                if error.errno not in (*_BUSY, *_NO_LOCKS):
                     raise
                 if attempt < 4:
                     time.sleep(0.05)
@@ -73,9 +73,24 @@ def holder(path: Path) -> dict[str, Any] | None:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except OSError as error:
-        return _owner(path) if error.errno in _BUSY else None
+        owner = _owner(path)
+        return owner if error.errno in _BUSY or _alive(owner) else None
     finally:
         os.close(handle)
+
+
+def _alive(owner: dict[str, Any]) -> bool:
+    """Where the file system has no locks: whether the process named is one of this machine, and there."""
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _owner(path: Path) -> dict[str, Any]:
