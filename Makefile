@@ -29,5 +29,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench: install
+	$(BIN)/python workflows/benchmarks/md_step.py
+	$(BIN)/python workflows/benchmarks/msd.py
+
 clean:
 	rm -rf runs build dist *.egg-info
