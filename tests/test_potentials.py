@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,11 +196,37 @@ def test_mace_gives_edges_beyond_its_cutoff_no_weight_at_all(module, small):
     potential = mace.from_module(module, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
     numbers, positions, lattices, owner = flat(small)
     model = potential.batch_model(numbers, owner, 1)
-    model._drop_long_edges = False
+    model._drop_long_edges, model.shorter = False, None
     edges = build_edges(positions, lattices, owner, R_MAX + 1.5, model.device)
     kept = model(torch.tensor(positions), torch.tensor(lattices), edges, True)
     dropped = evaluate(potential, small)
     np.testing.assert_allclose(kept.forces_eV_per_A, dropped.forces_eV_per_A, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("changes", [{}, {"correlation": 3, "num_interactions": 1}, {"distance_transform": "Agnesi"}])
+def test_the_shorter_way_through_a_scalar_mace_is_the_model(changes, small, nzsp):
+    model = make_mace(seed=4, max_ell=2, **changes)
+    potential = mace.from_module(model, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
+    assert potential.shorter is not None
+    whole = replace(potential, shorter=None)
+    ours, theirs = evaluate(potential, small, nzsp), evaluate(whole, small, nzsp)
+    np.testing.assert_allclose(ours.energy_eV, theirs.energy_eV, rtol=1e-13)
+    scale = float(theirs.forces_eV_per_A.abs().max())
+    np.testing.assert_allclose(ours.forces_eV_per_A, theirs.forces_eV_per_A, rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(ours.stress_eV_per_A3, theirs.stress_eV_per_A3, rtol=1e-8, atol=1e-14)
+
+
+def test_a_mace_with_vector_messages_takes_its_own_way(small):
+    from e3nn import o3
+
+    model = make_mace(hidden_irreps=o3.Irreps("4x0e + 4x1o"))
+    potential = mace.from_module(model, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
+    assert potential.shorter is None
+    atoms = small.copy()
+    atoms.calc = potential.calculator()
+    forces = atoms.get_forces()
+    answer = evaluate(potential, small)
+    np.testing.assert_allclose(answer.forces_eV_per_A, forces, rtol=0, atol=1e-12 * np.abs(forces).max())
 
 
 def test_without_stress_energy_and_forces_are_the_same_and_stress_is_none(double, small):
@@ -245,7 +272,7 @@ def test_an_unknown_element_is_named(double):
 
 
 def test_undirected_bonds_are_each_edge_once(small):
-    from atomflow.potentials.chgnet_graph import undirected
+    from atomflow.potentials.bonds import undirected
 
     _, positions, lattices, owner = flat(small)
     edges = build_edges(positions, lattices, owner, 6.0, torch.device("cpu"))
@@ -259,7 +286,7 @@ def test_undirected_bonds_are_each_edge_once(small):
 
 
 def test_half_a_neighbour_list_is_refused(small):
-    from atomflow.potentials.chgnet_graph import undirected
+    from atomflow.potentials.bonds import undirected
 
     _, positions, lattices, owner = flat(small)
     full = build_edges(positions, lattices, owner, 6.0, torch.device("cpu"))
@@ -268,7 +295,7 @@ def test_half_a_neighbour_list_is_refused(small):
 
 
 def test_angle_pairs_are_all_pairs_at_a_shared_atom():
-    from atomflow.potentials.chgnet_graph import angle_pairs
+    from atomflow.potentials.chgnet_angles import angle_pairs
 
     centers = torch.tensor([2, 0, 2, 1, 2, 0])
     left, right = angle_pairs(centers, 4)

@@ -28,7 +28,7 @@ from atomflow.potentials.base import (
     torch_device,
     torch_dtype,
 )
-from atomflow.potentials.chgnet_graph import Bonds, undirected
+from atomflow.potentials.bonds import Bonds, undirected
 from atomflow.potentials.chgnet_network import ChgnetNetwork
 from atomflow.potentials.gradients import edge_vectors, forces_and_stress
 from atomflow.potentials.registry import Entry
@@ -103,8 +103,7 @@ class ChgnetBatch:
             raise ValueError("CHGNet needs a neighbour list")
         if self._seen is None or self._seen[0] is not edges:
             self._seen = (edges, undirected(edges))
-        bonds = self._seen[1]
-        one_way = Edges(bonds.first, bonds.second, bonds.images)
+        one_way = self._seen[1].as_edges()
         first, second, vectors = edge_vectors(positions_A, lattices_A, one_way, self.system_index, self.cutoff_A)
         leaf = vectors.detach().to(self.dtype).requires_grad_(True)
         with torch.enable_grad():

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear, silu
 
 from atomflow.errors import InputError
-from atomflow.potentials.chgnet_graph import angle_pairs
+from atomflow.potentials.chgnet_angles import angle_pairs
 
 #: The architecture that this file computes. Every published CHGNet has it.
 _ARCHITECTURE = {
@@ -176,7 +176,8 @@ class _ShortBonds:
 
 def _arranged(state: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
     """The published weights, regrouped by what they act on."""
-    w = {key: state[key] for key in state if key.startswith(("mlp.", "readout_norm.", "bond_weights_", "bond_embedding."))}
+    as_they_are = ("mlp.", "readout_norm.", "bond_weights_", "bond_embedding.")
+    w = {key: state[key] for key in state if key.startswith(as_they_are)}
     w["embedding"] = state["atom_embedding.embedding.weight"]
     w["atom_frequencies"] = state["bond_basis_expansion.rbf_expansion_ag.frequencies"]
     w["bond_frequencies"] = state["bond_basis_expansion.rbf_expansion_bg.frequencies"]
