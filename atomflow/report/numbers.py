@@ -41,18 +41,21 @@ def _exponent(value: float) -> int | None:
     return math.floor(math.log10(abs(value)))
 
 
-def interval(data: Any, digits: int = 2) -> str:
-    """``1.2 [0.8, 1.9] × 10⁻⁵``, ``< 3 × 10⁻⁷`` for an upper limit, a dash when nothing can be said."""
+def interval(data: Any, digits: int = 2, plain: bool = False) -> str:
+    """``1.2 [0.8, 1.9] × 10⁻⁵``, ``< 3 × 10⁻⁷`` for an upper limit, a dash when nothing can be said.
+
+    ``plain`` writes no power of ten and two decimals at least: for energies and ratios.
+    """
     estimate = data if isinstance(data, Estimate) else estimate_of(data)
     if estimate.value is None:
         return NOTHING if estimate.high is None else f"< {scientific(estimate.high, digits)}"
     if estimate.low is None or estimate.high is None:
         return f"{scientific(estimate.value, digits)} (no interval)"
-    exponent = _exponent(estimate.value)
+    exponent = None if plain else _exponent(estimate.value)
     factor = 1.0 if exponent is None else 10.0**exponent
     power = "" if exponent is None else f" × 10{str(exponent).translate(_SUPERSCRIPT)}"
     value, low, high = (number / factor for number in (estimate.value, estimate.low, estimate.high))
-    decimals = _decimals(value, low, high, digits)
+    decimals = max(2, _width_decimals(value, low, high)) if plain else _decimals(value, low, high, digits)
     return f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]{power}"
 
 
@@ -60,13 +63,16 @@ def _decimals(value: float, low: float, high: float, digits: int) -> int:
     """As many decimals as show ``digits`` digits of the value and both ends of the interval apart from it."""
     scale = max(abs(value), 1e-12)
     decimals = digits - 1 - math.floor(math.log10(scale))
+    return min(max(decimals, 0, _width_decimals(value, low, high)), 6)
+
+
+def _width_decimals(value: float, low: float, high: float) -> int:
+    """Decimals that show the shorter side of the interval to one digit."""
     width = min((abs(end - value) for end in (low, high) if end != value), default=0.0)
-    if width > 0:
-        decimals = max(decimals, -math.floor(math.log10(width)))
-    return min(max(decimals, 0), 6)
+    return min(max(0, -math.floor(math.log10(width))), 6) if width > 0 else 0
 
 
-def interval_cell(data: Any, digits: int = 2) -> Html:
+def interval_cell(data: Any, digits: int = 2, plain: bool = False) -> Html:
     """A table cell with the estimate in words and, in full precision, in its ``data-`` attributes."""
     estimate = estimate_of(data)
     title = None
@@ -75,7 +81,7 @@ def interval_cell(data: Any, digits: int = 2) -> Html:
     elif estimate.value is not None:
         title = f"value [{100 * estimate.level:.0f} % interval]"
     attributes = {"data_value": estimate.value, "data_low": estimate.low, "data_high": estimate.high}
-    return tag("td", interval(estimate, digits), class_="number", title=title, **attributes)
+    return tag("td", interval(estimate, digits, plain), class_="number", title=title, **attributes)
 
 
 def number_cell(value: Any, pattern: str = "{:.3g}") -> Html:

@@ -17,7 +17,7 @@ _COLUMNS: tuple[_Column, ...] = (
     ("T asked, mean (K)", lambda g: tag("td", _kelvin(g), class_="number")),
     ("D tracer (cm²/s)", lambda g: interval_cell(g.get("tracer_diffusivity_cm2_per_s"))),
     ("D charge (cm²/s)", lambda g: interval_cell(g.get("charge_diffusivity_cm2_per_s"))),
-    ("Haven ratio", lambda g: interval_cell(g.get("haven_ratio"))),
+    ("Haven ratio", lambda g: interval_cell(g.get("haven_ratio"), plain=True)),
     (
         "σ from D tracer (Nernst–Einstein, S/cm)",
         lambda g: interval_cell(g.get("nernst_einstein_conductivity_S_per_cm")),
@@ -97,8 +97,8 @@ def _far(fit: dict[str, Any]) -> dict[str, Any]:
 
 
 _FIT_ROWS: tuple[_Column, ...] = (
-    ("Ea from ln D (eV)", lambda f: interval_cell(f.get("activation_energy_eV"))),
-    ("Ea from ln σT, charge (eV)", lambda f: interval_cell(f.get("activation_energy_sigmaT_eV"))),
+    ("Ea from ln D (eV)", lambda f: interval_cell(f.get("activation_energy_eV"), plain=True)),
+    ("Ea from ln σT, charge (eV)", lambda f: interval_cell(f.get("activation_energy_sigmaT_eV"), plain=True)),
     ("D₀ (cm²/s)", lambda f: interval_cell(f.get("prefactor_cm2_per_s"))),
     ("fitted at (K)", lambda f: _temperatures(f.get("used"))),
     ("upper limits at (K)", lambda f: _temperatures(f.get("upper_limits"))),
@@ -193,7 +193,8 @@ def _ours(row: dict[str, Any], conditions: Any) -> Html:
     if estimate.high is None:
         return tag("td", NOTHING, tag("div", conditions, class_="quiet"), class_="ours")
     attributes = {"data_value": estimate.value, "data_low": estimate.low, "data_high": estimate.high}
-    amount = tag("span", f"{interval(estimate)} {_unit(row.get('paper') or {})}", class_="amount")
+    unit = _unit(row.get("paper") or {})
+    amount = tag("span", f"{interval(estimate, plain=unit == 'eV')} {unit}", class_="amount")
     return tag("td", amount, tag("div", conditions, class_="quiet"), class_="ours", **attributes)
 
 

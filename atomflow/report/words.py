@@ -5,6 +5,7 @@ Every sentence is drawn from the data; a limit is named only where the data show
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from atomflow.report.collect import ReportData
@@ -34,7 +35,7 @@ def _structure_sentence(data: ReportData, structure: str) -> str:
     if fit is not None and ea.value is not None:
         used = [t for t in fit.get("used") or fit.get("temperatures_K") or [] if t]
         return (
-            f"Ea = {interval(ea)} eV ({100 * ea.level:.0f} % interval) for the tracer diffusion of Na, "
+            f"Ea = {interval(ea, plain=True)} eV ({100 * ea.level:.0f} % interval) for the tracer diffusion of Na, "
             f"{_range(used)} ({_count(len(used), 'temperature')} in the fit), {place}."
         )
     if not groups:
@@ -44,10 +45,10 @@ def _structure_sentence(data: ReportData, structure: str) -> str:
     if not measured and limits:
         worst = max(limits, key=lambda g: _d(g).high or 0.0)
         return (
-            f"No diffusion was seen {place}: at {_range([g.get('temperature_K') for g in limits])} the tracer "
+            f"No diffusion was seen {place}: at {_range([_actual_K(g) for g in limits])} the tracer "
             f"diffusivity of Na has only an upper limit ({interval(_d(worst))} cm²/s); there is no activation energy."
         )
-    values = "; ".join(f"{interval(_d(g))} cm²/s at {_kelvin(g)}" for g in measured[:4])
+    values = "; ".join(f"{interval(_d(g))} cm²/s at {_range([_actual_K(g)])}" for g in measured[:4])
     why = _no_line(data, fit, measured)
     return f"D(Na) = {values or 'unknown'} {place}; there is no activation energy, because {why}."
 
@@ -107,9 +108,10 @@ def _can_say(data: ReportData) -> str:
     groups = data.result.get("groups", [])
     seen = [g for g in groups if _d(g).value is not None]
     if seen:
+        where = "in this perfect periodic crystal" if _only_bulk(groups) else "in these cells"
         return (
-            "how fast Na moves in this perfect periodic crystal, as this potential describes it, at "
-            f"{_range([g.get('temperature_K') for g in seen])}, within the intervals shown"
+            f"how fast Na moves {where}, as this potential describes it, at {_range([_actual_K(g) for g in seen])}, "
+            "within the intervals shown"
         )
     if any(_d(g).is_upper_limit for g in groups):
         return "how slowly, at most, Na moves at these temperatures within the time simulated"
@@ -118,12 +120,30 @@ def _can_say(data: ReportData) -> str:
 
 def limits(data: ReportData) -> list[str]:
     """What the data at hand cannot support, each with its reason."""
-    found = []
     groups = data.result.get("groups", [])
-    temperatures = [g["temperature_K"] for g in groups if g.get("temperature_K")]
+    if not groups:
+        return []
+    found = _of_phase(groups) if _is_nzsp(groups) else []
+    for fit in data.result.get("arrhenius", []):
+        found += _of_fit(fit)
+    if _only_bulk(groups):
+        found.append("anything about grain boundaries, glass or electrodes: no cell here holds one")
+    found.append(
+        "how wrong the potential is: no interval here includes its error, and universal potentials tend to soften "
+        "barriers"
+    )
+    if len(data.structures) == 1 and _is_nzsp(groups):
+        found.append("how much the Si/P order matters: there is one arrangement only")
+    return found
+
+
+def _of_phase(groups: list[dict[str, Any]]) -> list[str]:
+    """Where the temperatures lie among the phases of NZSP."""
+    temperatures = [t for g in groups if (t := _actual_K(g))]
+    found = []
     if temperatures and min(temperatures) > TRANSITION_K:
         found.append(
-            f"what happens at 25–60 °C, where the paper measured: every run is hotter than the monoclinic–rhombohedral "
+            "what happens at 25–60 °C, where the paper measured: every run is hotter than the monoclinic–rhombohedral "
             f"transition (about {TRANSITION_K:.0f} K), and below it the activation energy is about twice as large"
         )
     if temperatures and max(temperatures) >= MOLTEN_K:
@@ -131,16 +151,17 @@ def limits(data: ReportData) -> list[str]:
             f"how a solid-like Na sublattice conducts, from the runs at {MOLTEN_K:.0f} K and above: there it is close "
             "to a liquid and its slope is small"
         )
-    for fit in data.result.get("arrhenius", []):
-        found += _of_fit(fit)
-    if groups:
-        found.append(
-            "anything about grain boundaries, the glass or the electrodes, which these cells do not hold, or about the "
-            "error of the potential itself, which no interval here includes (universal potentials soften barriers)"
-        )
-    if len(data.structures) == 1 and groups:
-        found.append("how much the Si/P order matters: there is one arrangement only")
     return found
+
+
+def _is_nzsp(groups: list[dict[str, Any]]) -> bool:
+    """Every cell is of Na, Zr, O and Si or P: what is known of NZSP's phases holds."""
+    found = [set(re.findall(r"[A-Z][a-z]?", str((g.get("cell") or {}).get("formula") or ""))) for g in groups]
+    return all(elements >= {"Na", "Zr", "O"} and elements & {"Si", "P"} for elements in found)
+
+
+def _only_bulk(groups: list[dict[str, Any]]) -> bool:
+    return all(set((g.get("cell") or {}).get("regions") or ["bulk"]) == {"bulk"} for g in groups)
 
 
 def _of_fit(fit: dict[str, Any]) -> list[str]:
@@ -206,6 +227,11 @@ def _of_run(run: Any) -> list[str]:
 
 def _d(group: dict[str, Any]) -> Any:
     return estimate_of(group.get("tracer_diffusivity_cm2_per_s"))
+
+
+def _actual_K(group: dict[str, Any]) -> float | None:
+    """The temperature the atoms had where it was recorded, else the one asked for."""
+    return group.get("temperature_mean_K") or group.get("temperature_K")
 
 
 def _kelvin(group: dict[str, Any]) -> str:

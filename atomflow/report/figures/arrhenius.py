@@ -161,5 +161,7 @@ def _alt(series: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]]) -
         for group in groups[:8]:
             d = interval(group["tracer_diffusivity_cm2_per_s"])
             parts.append(f"{label} at {temperature_K(group):.0f} K: {d} cm²/s")
-        parts += [f"activation energy of {label}: {interval(fit.get('activation_energy_eV'))} eV" for fit in fits]
+        parts += [
+            f"activation energy of {label}: {interval(fit.get('activation_energy_eV'), plain=True)} eV" for fit in fits
+        ]
     return "Arrhenius plot of the Na tracer diffusivity. " + "; ".join(parts) + "."
