@@ -23,8 +23,8 @@ CELLS = {
 
 
 def as_set(senders, receivers, images):
-    return {(int(i), int(j), *(int(round(float(x))) for x in s)) for i, j, s in zip(senders, receivers, images,
-                                                                                     strict=True)}
+    rows = zip(senders, receivers, images, strict=True)
+    return {(int(i), int(j), *(round(float(x)) for x in image)) for i, j, image in rows}
 
 
 @pytest.mark.parametrize("build", [torch_edges, matscipy_edges])

@@ -25,7 +25,9 @@ def everything(folder):
     run = runs.open_run(folder)
     arrays = {f"thermo:{name}": values for name, values in run.thermo().items()}
     return arrays | {
-        "times": run.times_fs, "positions": run.positions_A(0, run.n_frames), "lattices": run.lattices_A(0, run.n_frames)
+        "times": run.times_fs,
+        "positions": run.positions_A(0, run.n_frames),
+        "lattices": run.lattices_A(0, run.n_frames),
     }
 
 
@@ -105,18 +107,21 @@ def kill_and_resume(tmp_path, kills, seed):
     duration = time.monotonic() - start
     dice = random.Random(seed)
     killed = 0
+
+    def go_on():
+        if (folder / "run.json").exists():
+            md.resume(folder, potential)
+        else:
+            md.run(cell, potential, settings, folder)
+
     for _ in range(kills):
-        going_on = (folder / "run.json").exists()
-        child = in_child(lambda: md.resume(folder, potential) if going_on else md.run(cell, potential, settings, folder))
+        child = in_child(go_on)
         time.sleep(dice.uniform(0.02, 1.5 * duration / kills + 0.05))
         os.kill(child.pid, signal.SIGKILL)
         child.join()
         killed += child.exitcode == -signal.SIGKILL
     assert killed >= 1
-    if (folder / "run.json").exists():
-        md.resume(folder, potential)
-    else:
-        md.run(cell, potential, settings, folder)
+    go_on()
     assert_bitwise(folder, tmp_path / "whole")
 
 
@@ -161,13 +166,15 @@ def test_resume_loads_the_potential_that_the_manifest_names(tmp_path):
 
 @pytest.mark.parametrize("ensemble", ["nvt", "npt"])
 def test_a_replica_is_the_same_alone_and_in_a_batch(tmp_path, ensemble):
-    cells = [argon(2, 5.5, rattle=0.1, seed=s) for s in (1, 2)] + [monoclinic_argon()]
-    settings = [config(ensemble=ensemble, temperature_K=t, seed=s, time_ps=0.4, barostat_time_fs=200.0)
+    cells = [argon(1, 5.5, rattle=0.1, seed=s) for s in (1, 2)] + [monoclinic_argon()]
+    settings = [config(ensemble=ensemble, temperature_K=t, seed=s, time_ps=0.2, equilibration_ps=0.1,
+                       barostat_time_fs=200.0)
                 for s, t in ((5, 40.0), (6, 60.0), (7, 90.0))]
     jobs = [md.MDJob(c, s, tmp_path / f"batch{k}") for k, (c, s) in enumerate(zip(cells, settings, strict=True))]
-    md.run_batch(jobs, lennard_jones())
+    potential = lennard_jones(cutoff_A=6.0)
+    md.run_batch(jobs, potential)
     for k in range(3):
-        md.run(cells[k], lennard_jones(), settings[k], tmp_path / f"alone{k}")
+        md.run(cells[k], potential, settings[k], tmp_path / f"alone{k}")
         found, expected = everything(tmp_path / f"batch{k}"), everything(tmp_path / f"alone{k}")
         for name in expected:
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-10, atol=1e-10, err_msg=name)

@@ -7,6 +7,7 @@ own would have to earn its keep against code that many people watch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed
+from atomflow.md.memory import keep_freed_memory
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A3_IN_GPA
 
@@ -70,6 +72,7 @@ def relax(
     if fmax_eV_per_A <= 0 or max_steps < 1:
         raise InputError("relaxation needs a positive fmax_eV_per_A and at least one step")
     potential.check_elements(cell.numbers)
+    keep_freed_memory()
     atoms = cell.to_ase()
     atoms.calc = BatchCalculator(potential)
     before = _energy_and_fmax(atoms)
@@ -82,7 +85,9 @@ def relax(
             progress(optimiser.nsteps, energy, fmax)
 
     optimiser.attach(watch)
-    converged = bool(optimiser.run(fmax=fmax_eV_per_A, steps=max_steps))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="logm result may be inaccurate")  # scipy, of an error of 1e-13
+        converged = bool(optimiser.run(fmax=fmax_eV_per_A, steps=max_steps))
     after = _energy_and_fmax(atoms)
     provenance = {**cell.provenance, "relaxed": {
         "potential": potential.identity.name, "potential_sha256": potential.identity.sha256,

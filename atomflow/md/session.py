@@ -15,6 +15,7 @@ from atomflow.md.barostats import kinetic_pressure_GPa
 from atomflow.md.config import MDConfig
 from atomflow.md.forces import Forces
 from atomflow.md.guards import Failure, Guard
+from atomflow.md.memory import keep_freed_memory
 from atomflow.md.progress import Progress, Speed
 from atomflow.md.protocols import Protocol
 from atomflow.md.signals import StopRequest
@@ -58,6 +59,8 @@ class Session:
         self.config = self.members[0].config
         self._failures: list[str] = []
         self._guard_every = 1 if state.device.type == "cpu" else GPU_GUARD_EVERY
+        if state.device.type == "cpu":
+            keep_freed_memory()
         self._bind()
         self._speed = Speed(self.config.timestep_fs, self.config.total_steps, state.step)
 

@@ -14,6 +14,9 @@ from atomflow.potentials.base import Potential
 
 PORTABLE_SUFFIX = ".mace.npz"
 
+#: the potential that verbs take when none is named: its weights come with its package, so it works offline
+DEFAULT = "chgnet"
+
 
 class Entry(StrictModel):
     """A potential that atomflow knows by name."""
@@ -112,5 +115,5 @@ def _load_entry(
 
     return mace_files.load_file(
         known.shipped or foundation.cached_file(name, known),
-        device=device, dtype=dtype, trust_model=trust_model, head=head or known.head, name=name, known=known,
+        device=device, dtype=dtype, trust_model=trust_model, head=head, name=name, known=known,
     )
