@@ -16,6 +16,7 @@ from atomflow.errors import InputError
 from atomflow.report.cellview import view_of_cell
 from atomflow.report.html import json_script, table, tag
 from atomflow.report.numbers import interval
+from atomflow.runs import RunWriter
 
 EA_EV, D0 = 0.32, 1.5e-3
 
@@ -242,6 +243,16 @@ def test_only_failed_runs(tmp_path):
     page = Page(report.build(tmp_path))
     assert "NaN in the forces at step 12" in page.text
     assert "no diffusivity" in page.text
+
+
+def test_a_run_that_has_only_begun_shows_its_cell_and_no_number(tmp_path):
+    cell = ordered_cell()
+    with RunWriter.create(tmp_path / "r", {"temperature_K": 900.0}, cell, POTENTIAL, {"structure": "ordered"}, 500):
+        page = Page(report.build(tmp_path / "r"))
+        assert "1 run prepared: r" in page.text
+        assert "no diffusivity" in page.text
+        assert cell.sha256 in page.text
+        assert len(page.of("canvas")) == 1
 
 
 def test_a_single_run_folder_has_a_report_of_its_own(tmp_path):

@@ -50,7 +50,7 @@
     return "#" + [0, 1, 2].map((i) => Math.round(value(from, i) * (1 - share) + value(to, i) * share).toString(16).padStart(2, "0")).join("");
   }
   function projector(width, height) {
-    const scale = zoom * 1.25 * Math.min(width, height) / size, far = 3.2 * size;
+    const scale = zoom * 1.05 * Math.min(width, height) / size, far = 3.2 * size;
     return (p) => {
       const x = p[0] - centre[0], y = p[1] - centre[1], z = p[2] - centre[2], r = rotation;
       const depth = r[2][0] * x + r[2][1] * y + r[2][2] * z, k = scale * far / (far - depth);

@@ -27,7 +27,7 @@ def draw(result: dict[str, Any], paper_points: list[dict[str, Any]], folder: Pat
     with canvas(2.9) as (figure, axes):
         axis = axes[0, 0]
         for index, (label, (groups, fits)) in enumerate(series.items()):
-            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
             axis.errorbar([], [], yerr=[], fmt=marker, color=colour, capsize=2, lw=0.9, label=label)
             for group in groups:
                 _point(axis, group, colour, marker)
