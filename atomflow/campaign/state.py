@@ -46,13 +46,20 @@ class TaskStatus:
 
 @dataclass(frozen=True)
 class CampaignStatus:
-    """A campaign now; ``relaxing``: structure → words, for those not ready yet."""
+    """A campaign now.
+
+    Attributes:
+        driver: process, machine and start of the driver at work, or None.
+        relaxing: structure → words, for those not ready yet.
+        warnings: of the structures; those of a run are with its task.
+    """
 
     name: str
     folder: str
     driver: dict[str, Any] | None
     tasks: list[TaskStatus]
     relaxing: dict[str, str]
+    warnings: list[str]
     ns_per_day: float
     seconds_left: float | None
 
@@ -87,6 +94,7 @@ class CampaignStatus:
         driver = (f"driven by process {self.driver.get('pid')} on {self.driver.get('host')}" if self.driver
                   else "nobody is driving it")
         return "\n".join([table(rows, ["task", "state", "done", "left", "last warning"]), "",
+                          *(f"warning: {text}" for text in self.warnings),
                           f"{self.name}: {self.line()}; {driver}"])
 
 
@@ -102,7 +110,7 @@ def status(folder: str | Path) -> CampaignStatus:
     tasks = [_task(folder, item) for item in campaign["tasks"]]
     speeds = [task.ns_per_day for task in tasks if task.state == "running" and task.ns_per_day]
     return CampaignStatus(campaign["name"], str(folder), driver, tasks, _relaxing(folder, campaign, driver is not None),
-                          sum(speeds), _time_left(tasks))
+                          _structure_warnings(folder, campaign), sum(speeds), _time_left(tasks))
 
 
 def _task(folder: Path, item: dict[str, Any]) -> TaskStatus:
@@ -151,6 +159,16 @@ def _relaxing(folder: Path, campaign: dict[str, Any], driven: bool) -> dict[str,
         else:
             words[structure] = "not relaxed yet"
     return words
+
+
+def _structure_warnings(folder: Path, campaign: dict[str, Any]) -> list[str]:
+    found = []
+    for structure in campaign["structures"]:
+        result = places.read_json(places.cell_file(folder, structure).with_suffix(".json")).get("result")
+        if result and not result["converged"]:
+            found.append(f"{structure}: relaxation ended after {result['steps']} steps at "
+                         f"{result['fmax_eV_per_A']:.3f} eV/Å; its runs start from there")
+    return found
 
 
 def _time_left(tasks: list[TaskStatus]) -> float | None:

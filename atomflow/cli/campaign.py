@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from atomflow.campaign import CampaignStatus
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True,
                   help="Plan, run and watch structures × temperatures × seeds.")
@@ -53,7 +56,11 @@ def run(
     config = campaign.load(file)
     if processes is not None:
         config = config.model_copy(update={"resources": config.resources.model_copy(update={"processes": processes})})
-    final = campaign.run(config, out, progress=_printer())
+    printer = _Printer()
+    try:
+        final = campaign.run(config, out, progress=printer)
+    finally:
+        printer.end()
     output.emit_json(final) if as_json else output.show(f"{final.name}: {final.line()}")
 
 
@@ -75,19 +82,22 @@ def status(
     output.emit_json(found) if as_json else output.show(found.text())
 
 
-def _printer() -> Any:
+class _Printer:
     """Progress on standard error: one line in place on a terminal, else a line whenever it says something new."""
-    live, last = sys.stderr.isatty(), ""
 
-    def show(state: Any) -> None:
-        nonlocal last
+    def __init__(self) -> None:
+        self._live, self._last = sys.stderr.isatty(), ""
+
+    def __call__(self, state: CampaignStatus) -> None:
         line = state.line()
-        if live:
-            finished = state.counts.get("done", 0) == len(state.tasks)
-            sys.stderr.write(f"\r\033[K{line}" + ("\n" if finished else ""))
-        elif line != last:
+        if self._live:
+            sys.stderr.write(f"\r\033[K{line}")
+        elif line != self._last:
             sys.stderr.write(line + "\n")
-        last = line
+        self._last = line
         sys.stderr.flush()
 
-    return show
+    def end(self) -> None:
+        """Leave the line that was written in place."""
+        if self._live and self._last:
+            sys.stderr.write("\n")
