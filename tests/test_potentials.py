@@ -263,6 +263,15 @@ def test_an_isolated_atom_has_no_force(double):
     assert np.isfinite(float(answer.energy_eV[0]))
 
 
+def test_a_position_that_is_not_a_number_shows_in_the_energy(double, small):
+    numbers, positions, lattices, owner = flat(small)
+    model = double.batch_model(numbers, owner, 1)
+    edges = build_edges(positions, lattices, owner, model.cutoff_A, model.device)
+    broken = torch.tensor(positions)
+    broken[1, 2] = float("nan")
+    assert np.isnan(float(model(broken, torch.tensor(lattices), edges, False).energy_eV[0]))
+
+
 def test_an_unknown_element_is_named(double):
     with pytest.raises(InputError, match="does not know At"):
         double.batch_model(np.array([11, 85]), np.array([0, 0]), 1)
@@ -420,6 +429,15 @@ def test_heads_are_chosen_by_name():
         mace.choose_head(several, "oamt", "m.model")
 
 
+def test_the_identity_leads_back_to_the_same_potential(pickled):
+    first = load(f"{pickled}#Default", device="cpu", trust_model=True)
+    again = load(first.identity.source, device="cpu", dtype=first.identity.dtype)
+    assert again.identity == first.identity
+    assert first.identity.name == "tiny#Default"
+    with pytest.raises(InputError, match="has no head 'mp'"):
+        load(f"{pickled}#mp", device="cpu")
+
+
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(InputError, match="did you mean 'mace-mpa-0-medium'"):
         load("mace-mpa-0-medum")
@@ -435,7 +453,15 @@ def test_every_entry_of_the_registry_is_complete():
     for name, known in registry.entries().items():
         assert known.trained_for, name
         assert known.reference, name
-        assert (known.url is not None) == (known.kind == "mace"), name
+        assert ((known.url or known.file) is not None) == (known.kind == "mace"), name
+        assert known.shipped is None or trust.file_sha256(known.shipped) == known.sha256, name
+    assert registry.DEFAULT in registry.entries()
+
+
+def test_a_name_wins_over_a_file_of_the_same_name(tmp_path, monkeypatch):
+    (tmp_path / "lennard-jones-argon").write_text("not a model")
+    monkeypatch.chdir(tmp_path)
+    assert load("lennard-jones-argon", device="cpu").identity.kind == "pair"
 
 
 # --- downloads ---------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Edges:
             ``positions[receivers] - positions[senders] + images @ lattices[system of the sender]``.
 
     The list may hold edges longer than the cutoff (a skin); the model drops them or gives them exactly no weight.
+    A new list is a new object: models keep what they derive from one for as long as they are given the same.
     """
 
     senders: torch.Tensor

@@ -18,7 +18,10 @@ def edge_vectors(
     system_index: torch.Tensor,
     cutoff_A: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Senders (E,), receivers (E,) and float64 vectors (E, 3) of the edges; with a cutoff, only of those shorter."""
+    """Senders (E,), receivers (E,) and float64 vectors (E, 3) of the edges; with a cutoff, only of those shorter.
+
+    An edge whose length is not a number stays, so that a broken position shows in the energy.
+    """
     if len(lattices_A) == 1:
         shifts = edges.images @ lattices_A[0]
     else:
@@ -26,7 +29,7 @@ def edge_vectors(
     vectors = positions_A[edges.receivers] - positions_A[edges.senders] + shifts
     if cutoff_A is None:
         return edges.senders, edges.receivers, vectors
-    near = torch.nonzero((vectors * vectors).sum(-1) < cutoff_A * cutoff_A).squeeze(-1)
+    near = torch.nonzero(~((vectors * vectors).sum(-1) >= cutoff_A * cutoff_A)).squeeze(-1)
     if len(near) == len(vectors):
         return edges.senders, edges.receivers, vectors
     return edges.senders[near], edges.receivers[near], vectors[near]

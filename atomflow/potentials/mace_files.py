@@ -40,14 +40,21 @@ def load_file(
 ) -> mace.MacePotential:
     """A MACE model from a local file, portable or pickled.
 
+    What identifies it, its name or its source, can be given to :func:`atomflow.potentials.load` again: a head that was
+    chosen stays in both.
+
     Raises:
         InputError: the file is no MACE model, is damaged, or is a pickle that nobody vouched for.
     """
+    chosen = f"#{head}" if head else ""
+    source = f"{path.resolve()}{chosen}"
+    if known and not head:
+        source = known.url or f"comes with atomflow ({known.file})"
     return mace.from_module(
         open_module(path, pinned=known.sha256 if known else None, trust_model=trust_model),
-        name=name or path.name.removesuffix(PORTABLE_SUFFIX).removesuffix(".model"),
+        name=(name or path.name.removesuffix(PORTABLE_SUFFIX).removesuffix(".model")) + chosen,
         sha256=trust.file_sha256(path),
-        source=(known.url or f"comes with atomflow ({known.file})") if known else str(path.resolve()),
+        source=source,
         device=device,
         dtype=dtype,
         head=head,

@@ -13,6 +13,8 @@ from atomflow.errors import InputError, nearest
 from atomflow.potentials.base import Potential
 
 PORTABLE_SUFFIX = ".mace.npz"
+#: What is used where no potential is named: its weights come with a package, so it needs no network.
+DEFAULT = "chgnet"
 
 #: the potential that verbs take when none is named: its weights come with its package, so it works offline
 DEFAULT = "chgnet"
@@ -30,7 +32,6 @@ class Entry(StrictModel):
     version: str | None = None
     url: str | None = None
     file: str | None = None
-    head: str | None = None
 
     @property
     def shipped(self) -> Path | None:
@@ -67,8 +68,8 @@ def availability(name: str) -> str:
     if known.kind == "mace":
         from atomflow.potentials import foundation
 
-        here = known.shipped is not None or foundation.cache_path(known).is_file()
-        package, ready = "mace", "yes" if here else "to download"
+        path = known.shipped or foundation.cache_path(known)
+        package, ready = "mace", "yes" if path.is_file() else "to download"
     else:
         package, ready = {"chgnet": "chgnet", "pair": "torch"}[known.kind], "yes"
     return ready if find_spec(package) is not None else f"needs {package}"
@@ -91,7 +92,7 @@ def load(
     """
     text, _, head = str(name).partition("#")
     path = Path(text).expanduser()
-    if path.is_file():
+    if text not in entries() and path.is_file():
         from atomflow.potentials import mace_files
 
         return mace_files.load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
