@@ -255,3 +255,25 @@ def test_a_failing_member_ends_alone(tmp_path):
     md.run(argon(1), free, settings[2], tmp_path / "alone")
     np.testing.assert_allclose(everything(tmp_path / "2")["positions"], everything(tmp_path / "alone")["positions"],
                                rtol=0, atol=1e-9)
+
+
+def test_a_learned_potential_runs_stops_and_resumes_to_the_same_bits(tmp_path):
+    pytest.importorskip("chgnet")
+    from atomflow import potentials
+    from atomflow.cell import Cell
+
+    salt = Cell([11, 17], [[0, 0, 0], [2.82, 2.82, 2.82]], [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]])
+    chgnet = potentials.load("chgnet", device="cpu")
+    settings = config(temperature_K=300.0, time_ps=0.024, equilibration_ps=0.008, thermo_interval_fs=4.0,
+                      frame_interval_fs=4.0, checkpoint_interval_ps=0.01)
+    md.run(salt, chgnet, settings, tmp_path / "whole")
+
+    def stop(moment):
+        if moment.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunStopped):
+        md.run(salt, chgnet, settings, tmp_path / "cut", progress=stop)
+    manifest = md.resume(tmp_path / "cut", device="cpu")
+    assert manifest["potential"]["name"] == "chgnet"
+    assert_bitwise(tmp_path / "cut", tmp_path / "whole")

@@ -143,9 +143,9 @@ def _create(job: MDJob, potential: Potential) -> runs.RunWriter:
 
 
 def _load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> Potential:
-    """The potential a manifest names: the registry's, or the file it came from."""
-    known = identity["name"] in potentials.registry.entries()
-    name = identity["name"] if known else identity["source"]
+    """The potential a manifest names: the very file it came from where that is still there, else the registry's."""
+    source_file = Path(identity["source"].partition("#")[0])
+    name = identity["source"] if source_file.is_file() else identity["name"]
     return potentials.load(name, device=device, dtype=identity["dtype"], trust_model=trust_model)
 
 
