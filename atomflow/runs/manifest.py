@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.runs.files import FORMAT, FORMAT_VERSION, MANIFEST, write_whole
 from atomflow.version import __version__
@@ -42,6 +43,36 @@ def hardware() -> dict[str, Any]:
     """The machine, as far as can be told without torch."""
     return {"host": socket.gethostname(), "machine": platform.machine(), "cpu_cores": os.cpu_count(),
             "threads": os.environ.get("OMP_NUM_THREADS")}
+
+
+def new_manifest(
+    config: dict[str, Any],
+    cell: Cell,
+    potential: dict[str, Any],
+    labels: dict[str, Any],
+    steps_total: int,
+    hardware_found: dict[str, Any],
+) -> dict[str, Any]:
+    """run.json of a run that has not begun; ``hardware_found`` is what the engine knows of its device."""
+    time = now()
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "state": "prepared",
+        "reason": None,
+        "created": time,
+        "started": time,
+        "ended": None,
+        "labels": {"structure": cell.formula, "task": None, **labels},
+        "config": config,
+        "cell": cell.summary(),
+        "potential": potential,
+        "versions": versions(),
+        "hardware": {**hardware(), **hardware_found},
+        "progress": {"step": 0, "steps_total": int(steps_total), "frames": 0, "time_ps": 0.0, "steps_per_s": None},
+        "warnings": [],
+        "summary": {},
+    }
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -18,8 +18,6 @@ from atomflow.runs import checkpoint as checkpoints
 from atomflow.runs import h5md
 from atomflow.runs.files import (
     CELL,
-    FORMAT,
-    FORMAT_VERSION,
     LOCK,
     MANIFEST,
     PARTIAL,
@@ -30,7 +28,7 @@ from atomflow.runs.files import (
     write_whole,
 )
 from atomflow.runs.lock import FolderLock
-from atomflow.runs.manifest import hardware, now, read_manifest, versions, write_manifest
+from atomflow.runs.manifest import new_manifest, now, read_manifest, write_manifest
 from atomflow.runs.segments import Buffer, drop_segments, read_headers, write_segment
 
 MAX_WARNINGS = 100
@@ -85,7 +83,7 @@ class RunWriter:
             if (folder / MANIFEST).exists() or (folder / TRAJECTORY).exists():
                 raise InputError(f"{folder} already holds data; give another folder")
             drop_segments(folder, 0)
-            manifest = _new_manifest(config, cell, potential, labels or {}, steps_total, hardware_found or {})
+            manifest = new_manifest(config, cell, potential, labels or {}, steps_total, hardware_found or {})
             write_whole(folder / CELL, hdf5_bytes(lambda handle: h5md.write_cell(handle, cell)))
             write_manifest(folder, manifest)
         except OSError as error:
@@ -280,32 +278,3 @@ class RunWriter:
         stopped = error is None or isinstance(error, (KeyboardInterrupt, RunStopped))
         reason = None if error is None else " ".join(str(error).split()) or type(error).__name__
         self.finish("stopped" if stopped else "failed", reason)
-
-
-def _new_manifest(
-    config: dict[str, Any],
-    cell: Cell,
-    potential: dict[str, Any],
-    labels: dict[str, Any],
-    steps_total: int,
-    hardware_found: dict[str, Any],
-) -> dict[str, Any]:
-    time = now()
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "state": "prepared",
-        "reason": None,
-        "created": time,
-        "started": time,
-        "ended": None,
-        "labels": {"structure": cell.formula, "task": None, **labels},
-        "config": config,
-        "cell": cell.summary(),
-        "potential": potential,
-        "versions": versions(),
-        "hardware": {**hardware(), **hardware_found},
-        "progress": {"step": 0, "steps_total": int(steps_total), "frames": 0, "time_ps": 0.0, "steps_per_s": None},
-        "warnings": [],
-        "summary": {},
-    }
