@@ -102,6 +102,7 @@ class Chromium:
 
     def open(self, path: Path) -> None:
         """Load a local file and wait until it is drawn."""
+        self.events.clear()
         self.send("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + 30
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):

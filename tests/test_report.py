@@ -11,6 +11,7 @@ from chromium import Chromium, find_chromium
 from synthetic import POTENTIAL, diffusivity_cm2_per_s, ordered_cell, write_campaign, write_run
 
 from atomflow import report, transport
+from atomflow.cell import Cell
 from atomflow.cli.main import run as command
 from atomflow.errors import InputError
 from atomflow.report.cellview import view_of_cell
@@ -449,6 +450,21 @@ def test_elements_bonds_and_frames_can_be_chosen(browser):
     browser.settle()
     assert browser.evaluate("document.querySelector('[data-part=time]').value").endswith(" ps")
     assert browser.evaluate(PIXELS) not in seen
+
+
+def test_another_structure_can_be_chosen(browser, tmp_path):
+    small = Cell([11, 8], [[0, 0, 0], [2.4, 0, 0]], [[5, 0, 0], [0, 5, 0], [-1, 0, 5]])
+    for name, cell in (("ordered", ordered_cell()), ("salt", small)):
+        write_run(tmp_path / "c" / "runs" / name, 900, 2e-5, structure=name, n_frames=30, cell=cell)
+    browser.open(report.build(tmp_path / "c"))
+    before = browser.evaluate(PIXELS)
+    choose = "(s => { s.value = 1; s.dispatchEvent(new Event('change')); })"
+    browser.evaluate(f"{choose}(document.querySelector('[data-part=choice]'))")
+    browser.settle()
+    assert browser.evaluate(PIXELS) != before
+    label = browser.evaluate("document.querySelector('canvas').getAttribute('aria-label')")
+    assert label == "Cell salt: 2 atoms of Na, O"
+    assert browser.complaints() == []
 
 
 def test_the_page_fits_a_telephone(browser):

@@ -14,10 +14,9 @@ from atomflow.report import record, results, sites, words
 from atomflow.report.cellview import views
 from atomflow.report.collect import ReportData, collect
 from atomflow.report.figures import Figure, arrhenius, msd, traces
-from atomflow.report.html import Html, join, json_script, tag, text
+from atomflow.report.html import Html, asset, join, json_script, tag, text
 from atomflow.version import __version__
 
-_ASSETS = Path(__file__).parent / "assets"
 _SECTIONS = ("Answer", "Diffusion", "Paper", "Cell", "Runs", "Potential", "Settings")
 
 
@@ -75,12 +74,12 @@ def _drawn(figures: object) -> list[Figure]:
 
 def _page(title: str, body: Html, data: Html) -> str:
     """The template filled in. Only the script whose checksum stands in the page's policy can run in it."""
-    script = (_ASSETS / "cell_view.js").read_text(encoding="utf-8") if data else ""
+    script = asset("cell_view.js") if data else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return Template((_ASSETS / "report.html").read_text(encoding="utf-8")).substitute(
+    return Template(asset("report.html")).substitute(
         title=text(title),
         version=__version__,
-        style=(_ASSETS / "report.css").read_text(encoding="utf-8"),
+        style=asset("report.css"),
         script=script,
         script_hash=f"sha256-{digest}",
         body=body,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 
@@ -78,3 +79,8 @@ def json_script(id_: str, data: Any) -> Html:
     for mark, replacement in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         safe = safe.replace(mark, replacement)
     return Html(f'<script type="application/json" id="{escape(id_)}">{safe}</script>')
+
+
+def asset(name: str) -> str:
+    """The text of a file of the page: its template, style and script."""
+    return (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8")

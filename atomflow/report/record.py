@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from string import Template
 from typing import Any
 
 from atomflow.report.collect import ReportData, RunRecord
 from atomflow.report.figures import Figure
-from atomflow.report.html import Html, definitions, join, table, tag
+from atomflow.report.html import Html, asset, definitions, join, table, tag
 from atomflow.report.numbers import NOTHING, number_cell, significant
 from atomflow.report.results import figure
 
@@ -76,61 +77,10 @@ def cells(data: ReportData, views: list[dict[str, Any]]) -> Html:
 
 
 def _viewer(views: list[dict[str, Any]]) -> Html:
-    """Canvas and controls; ``assets/cell_view.js`` gives them life."""
-
-    def button(label: str, part: str, pressed: str | None = None, **more: Any) -> Html:
-        return tag("button", label, type="button", data_part=part, aria_pressed=pressed, **more)
-
-    choice = (
-        tag(
-            "select",
-            *(tag("option", view["name"], value=i) for i, view in enumerate(views)),
-            data_part="choice",
-            aria_label="structure shown",
-        )
-        if len(views) > 1
-        else None
-    )
-    canvas = tag(
-        "canvas",
-        "Your browser cannot draw the cell.",
-        tabindex="0",
-        role="application",
-        aria_label="Cell",
-        aria_roledescription="3D model",
-        aria_describedby="cell-keys",
-    )
-    controls = tag(
-        "div",
-        choice,
-        tag("span", role="group", aria_label="elements", data_part="elements", class_="elements"),
-        button("Bonds", "bonds", "true"),
-        button("Box", "box", "true"),
-        button("−", "farther", aria_label="zoom out"),
-        button("+", "closer", aria_label="zoom in"),
-        button("Reset", "reset"),
-        class_="controls",
-    )
-    playback = tag(
-        "div",
-        button("Play", "play"),
-        button("Visited places", "paths", "false"),
-        tag(
-            "input", type="range", min="0", max="0", value="0", data_part="frame", aria_label="frame of the trajectory"
-        ),
-        tag("output", data_part="time"),
-        class_="controls",
-        data_part="playback",
-        hidden=True,
-    )
-    keys = tag(
-        "span",
-        "Drag or arrow keys turn it, wheel or + and − zoom, 0 resets, space plays. Oxygens outside the box are "
-        "images that complete polyhedra.",
-        id="cell-keys",
-    )
-    caption = tag("figcaption", tag("span", data_part="caption"), " ", keys)
-    return tag("figure", canvas, controls, playback, caption, id="cell-view", class_="cell-view")
+    """Canvas and controls; ``assets/cell_view.js`` gives them life. A choice where there is more than one cell."""
+    options = (tag("option", view["name"], value=index) for index, view in enumerate(views))
+    choice = tag("select", *options, data_part="choice", aria_label="structure shown") if len(views) > 1 else ""
+    return Html(Template(asset("cell_view.html")).substitute(choice=choice))
 
 
 def _cell_facts(cell: dict[str, Any]) -> Html:
