@@ -130,7 +130,7 @@ def test_the_haven_ratio_of_ions_that_hop_three_together():
 
 
 def test_json_is_stable_and_plain():
-    from atomflow.cli.output import to_jsonable
+    from atomflow.plain import to_jsonable
 
     data = to_jsonable(transport.analyze(brownian(13)))
     json.dumps(data, allow_nan=False)

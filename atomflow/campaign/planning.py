@@ -56,7 +56,7 @@ class Plan:
 
     def text(self) -> str:
         """A table and three lines for people."""
-        from atomflow.cli.output import table
+        from atomflow.plain import table
 
         rows = [[task.id, str(task.n_atoms), f"{task.steps_total}", f"{task.n_frames}",
                  duration(task.steps_total * self.seconds_per_step[task.structure])] for task in self.tasks]

@@ -86,7 +86,7 @@ class CampaignStatus:
 
     def text(self) -> str:
         """A table for people."""
-        from atomflow.cli.output import table
+        from atomflow.plain import table
 
         rows = [[task.id, task.state, f"{100 * task.progress:.0f} %",
                  duration(task.seconds_left) if task.seconds_left is not None else "", task.warning or ""]

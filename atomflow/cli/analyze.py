@@ -122,7 +122,7 @@ def result_text(result: TransportResult) -> str:
 
 def campaign_text(result: CampaignResult) -> str:
     """A campaign for people: a table of groups, the lines, what was left out."""
-    from atomflow.cli.output import table
+    from atomflow.plain import table
 
     rows = []
     for group in result.groups:

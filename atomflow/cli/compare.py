@@ -24,14 +24,14 @@ def compare(
     Example:
       atomflow compare runs/quickstart
     """
-    from atomflow import transport
+    from atomflow import plain, transport
     from atomflow.cli import output
     from atomflow.compare import compare as hold
     from atomflow.errors import InputError
 
     if not folder.is_dir():
         raise InputError(f"there is no campaign folder {folder}")
-    campaign = output.to_jsonable(transport.analyze_campaign(folder, progress=output.say))
+    campaign = plain.to_jsonable(transport.analyze_campaign(folder, progress=output.say))
     for left_out in campaign["excluded"]:
         output.say(f"left out {left_out['run']}: {left_out['reason']}")
     result = hold(campaign)
@@ -46,7 +46,7 @@ def compare(
 
 def _table(rows: list[Row]) -> str:
     """The rows of one structure; reasons are listed once, below, and named in the table by their number."""
-    from atomflow.cli import output
+    from atomflow import plain
 
     reasons = list(dict.fromkeys(text for row in rows for text in row.judgement.remarks))
     cells = [
@@ -58,4 +58,4 @@ def _table(rows: list[Row]) -> str:
     header = ["quantity", "reading", "paper or literature", "ours [interval]", "as numbers", "verdict", "why"]
     listed = [f"  {number}. {text[0].upper()}{text[1:].rstrip('.')}." for number, text in enumerate(reasons, 1)]
     title = f"{rows[0].structure}: {rows[0].ours_conditions}"
-    return "\n".join([title, "", output.table(cells, header), "", *listed, ""])
+    return "\n".join([title, "", plain.table(cells, header), "", *listed, ""])

@@ -25,7 +25,7 @@ def list_(
     Example:
       atomflow paper list --group conductivity
     """
-    from atomflow import paper
+    from atomflow import paper, plain
     from atomflow.cli import output
 
     printed = paper.values(group)
@@ -35,13 +35,13 @@ def list_(
         output.emit_json({"values": printed, "derived": derived, "literature": anchors})
         return
     rows = [[v.id, v.quantity, v.text(), v.conditions, v.where] for v in printed]
-    output.show(output.table(rows, ["id", "printed quantity", "value", "conditions", "where"]))
+    output.show(plain.table(rows, ["id", "printed quantity", "value", "conditions", "where"]))
     if group:
         return
     rows = [[d.id, d.quantity, d.text(), d.formula] for d in derived]
-    output.show("\n" + output.table(rows, ["id", "derived quantity", "value", "computed as"]))
+    output.show("\n" + plain.table(rows, ["id", "derived quantity", "value", "computed as"]))
     rows = [[a.id, a.quantity, a.text(), f"[{a.mark}] {a.source}"] for a in anchors]
-    output.show("\n" + output.table(rows, ["id", "literature anchor", "value", "source"]))
+    output.show("\n" + plain.table(rows, ["id", "literature anchor", "value", "source"]))
 
 
 @app.command()

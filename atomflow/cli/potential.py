@@ -32,6 +32,7 @@ def list_(json: Json = False) -> None:
     Example:
       atomflow potential list
     """
+    from atomflow import plain
     from atomflow.cli import output
     from atomflow.potentials.registry import availability, entries
 
@@ -40,7 +41,7 @@ def list_(json: Json = False) -> None:
         output.emit_json({"potentials": rows})
         return
     table = [[row["name"], row["here"], row["elements"], row["licence"], row["trained_for"]] for row in rows]
-    output.show(output.table(table, ["name", "here", "elements", "licence", "trained for"]))
+    output.show(plain.table(table, ["name", "here", "elements", "licence", "trained for"]))
     output.show("\nYour own MACE model: give its file in place of a name. `atomflow potential show NAME` says more.")
 
 

@@ -109,7 +109,7 @@ def card(
     Example:
       atomflow potential card model/ -o card.html
     """
-    from atomflow import potentials
+    from atomflow import plain, potentials
     from atomflow.cli import output
     from atomflow.distill import card as cards
 
@@ -130,7 +130,7 @@ def card(
         return
     rows = [[row["group"], str(row["frames"]), f"{row['force_rmse_eV_per_A']['value']:.3f}", f"{row['slope']:.3f}",
              f"{row['energy_spread_meV_per_atom']:.1f}"] for row in data["by_family"]]
-    output.show(output.table(rows, ["held out", "frames", "force RMSE eV/Å", "slope", "energy spread meV/atom"]))
+    output.show(plain.table(rows, ["held out", "frames", "force RMSE eV/Å", "slope", "energy spread meV/atom"]))
     output.show(f"card in {path}")
 
 

@@ -150,7 +150,7 @@ def _read_run(path: Path, base: Path) -> RunRecord:
 
 def _campaign_result(folder: Path, problems: list[str]) -> dict[str, Any]:
     from atomflow import transport
-    from atomflow.cli.output import to_jsonable
+    from atomflow.plain import to_jsonable
 
     try:
         result = transport.analyze_campaign(folder)
@@ -165,7 +165,7 @@ def _campaign_result(folder: Path, problems: list[str]) -> dict[str, Any]:
 
 def _band(line: Any, used_K: list[float], points: int = 25) -> list[dict[str, Any]]:
     """The fitted line with its interval from the hottest temperature down to 298 K, even steps in 1/T."""
-    from atomflow.cli.output import to_jsonable
+    from atomflow.plain import to_jsonable
 
     if not used_K or line.activation_energy_eV.value is None:
         return []
@@ -176,7 +176,7 @@ def _band(line: Any, used_K: list[float], points: int = 25) -> list[dict[str, An
 def _run_result(folder: Path, run: RunRecord, problems: list[str]) -> dict[str, Any]:
     """A single run in the shape of a campaign: one group, no Arrhenius line."""
     from atomflow import transport
-    from atomflow.cli.output import to_jsonable
+    from atomflow.plain import to_jsonable
 
     try:
         group = dict(to_jsonable(transport.analyze(folder)))
@@ -190,7 +190,7 @@ def _run_result(folder: Path, run: RunRecord, problems: list[str]) -> dict[str, 
 def _comparison(result: dict[str, Any], problems: list[str]) -> dict[str, Any] | None:
     """Our numbers beside the paper's; the paper's stand there even when we have none."""
     from atomflow import compare
-    from atomflow.cli.output import to_jsonable
+    from atomflow.plain import to_jsonable
 
     empty = {"kind": "campaign", "name": "", "groups": [], "arrhenius": [], "excluded": [], "warnings": []}
     try:

@@ -53,7 +53,7 @@ class SiteStatistics:
                 "mean_hop_A": self.mean_hop_A, "recrossings": self.recrossings, "residence_ps": self.residence_ps}
 
     def text(self) -> str:
-        from atomflow.cli.output import table
+        from atomflow.plain import table
 
         def ps(name: str) -> str:
             time = self.mean_residence_ps[name]

@@ -36,7 +36,7 @@ class VanHove:
                 ("lag_ps", "r_A", "density_per_A", "beyond", "mean_square_A2", "non_gaussian")}
 
     def text(self) -> str:
-        from atomflow.cli.output import table
+        from atomflow.plain import table
 
         rows = [[f"{lag:.3g}", f"{np.sqrt(square):.3g}", f"{self.r_A[density.argmax()]:.2f}", f"{alpha:.2f}"]
                 for lag, square, density, alpha in
