@@ -98,3 +98,41 @@ def test_initial_velocities_are_canonical_and_without_drift():
     dof = 9
     assert temperatures.mean() == pytest.approx(300, abs=4 * 300 * (2 / dof / 400) ** 0.5)
     assert temperatures.var() == pytest.approx(300**2 * 2 / dof, rel=0.35)
+
+
+@pytest.mark.slow
+def test_a_mace_run_is_that_of_ase_with_maces_own_calculator():
+    pytest.importorskip("mace")
+    from atomflow.cell import Cell
+    from atomflow.potentials.mace import from_module
+    from atomflow.potentials.mace_import import mace_module
+
+    modules = mace_module("modules")
+    from e3nn import o3
+
+    torch.manual_seed(3)
+    module = modules.ScaleShiftMACE(
+        r_max=4.0, num_bessel=4, num_polynomial_cutoff=5, max_ell=1, num_interactions=2, num_elements=2,
+        interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
+        hidden_irreps=o3.Irreps("8x0e"), MLP_irreps=o3.Irreps("4x0e"), gate=torch.nn.functional.silu,
+        atomic_energies=np.zeros(2), avg_num_neighbors=20.0, atomic_numbers=[11, 17], correlation=2,
+        atomic_inter_scale=3.0, atomic_inter_shift=0.0,
+    )
+    potential = from_module(module, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
+    rows = [[3.1, 2.9, 0], [2.8, 0, 2.9], [0, -2.8, 3.0]]
+    salt = Cell([11, 17], [[0, 0, 0], [2.9, 0.2, 3.0]], rows)
+    state, forces = moving([salt], [600.0], [2], potential)
+    atoms = salt.to_ase()
+    atoms.calc = potential.calculator()
+    per_fs = ACCELERATION_A_PER_FS2**0.5
+    atoms.set_velocities(state.velocities_A_per_fs.numpy() / per_fs)
+    ase_verlet = VelocityVerlet(atoms, timestep=2.0 * per_fs)
+    start = state.forces_eV_per_A.clone()
+    for _ in range(30):
+        verlet_step(state, forces, 2.0)
+    ase_verlet.run(30)
+    assert float((state.forces_eV_per_A - start).abs().max()) > 1e-3
+    np.testing.assert_allclose(state.positions_A, atoms.positions, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(state.forces_eV_per_A, atoms.get_forces(), rtol=0, atol=1e-8)
+    assert float(state.energies_eV[0]) == pytest.approx(atoms.get_potential_energy(), abs=1e-8)

@@ -14,6 +14,7 @@ from md_toys import Toy, argon, lennard_jones, monoclinic_argon
 from atomflow import md, runs
 from atomflow.errors import AtomflowError, InputError, RunFailed, RunStopped
 from atomflow.md.config import MDConfig
+from atomflow.md.summary import remarks
 
 
 def config(**changes):
@@ -255,6 +256,17 @@ def test_a_failing_member_ends_alone(tmp_path):
     md.run(argon(1), free, settings[2], tmp_path / "alone")
     np.testing.assert_allclose(everything(tmp_path / "2")["positions"], everything(tmp_path / "alone")["positions"],
                                rtol=0, atol=1e-9)
+
+
+def test_a_run_warns_of_what_its_reader_should_know(tmp_path):
+    cold = md.run(argon(2), lennard_jones(), config(ensemble="nve", equilibration_ps=0.0, time_ps=0.1), tmp_path / "a")
+    assert "half of the kinetic energy" in cold["warnings"][0]
+    summary = {"temperature_mean_K": 63.0, "energy_drift_meV_per_atom_per_ps": -1.5}
+    off, drifting = remarks(summary, config(time_ps=20.0))[::-1]
+    assert "63 K is 5.0 % above the target 60 K" in off
+    assert "drifts by -1.50 meV/atom/ps" in drifting
+    assert remarks(summary, config(time_ps=0.5)) == []
+    assert "volume_std_A3" not in cold["summary"]
 
 
 def test_a_learned_potential_runs_stops_and_resumes_to_the_same_bits(tmp_path):

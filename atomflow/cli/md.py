@@ -117,6 +117,8 @@ def _set_threads(threads: int | None) -> None:
 def _report(manifest: dict[str, Any], as_json: bool) -> None:
     from atomflow.cli import output
 
+    for warning in manifest["warnings"]:
+        output.say(f"warning: {warning}")
     if as_json:
         output.emit_json(manifest)
         return
@@ -130,6 +132,8 @@ def _report(manifest: dict[str, Any], as_json: bool) -> None:
         if summary.get(mean) is not None:
             scatter = f" ± {summary[spread]:.3g} (standard deviation)" if summary.get(spread) is not None else ""
             output.show(f"{label}: {summary[mean]:.6g}{scatter} {unit}")
+    if summary.get("pressure_mean_GPa") is not None:
+        output.show(f"pressure: {summary['pressure_mean_GPa']:.4g} GPa (mean)")
     if summary.get("energy_drift_meV_per_atom_per_ps") is not None:
         output.show(f"energy drift: {summary['energy_drift_meV_per_atom_per_ps']:+.4f} meV/atom/ps")
     if summary.get("ns_per_day") is not None:

@@ -62,7 +62,7 @@ class MDConfig(StrictModel):
     checkpoint_interval_ps: float = pydantic.Field(default=1.0, gt=0)
     seed: int = pydantic.Field(default=1, ge=0, lt=2**63)
     skin_A: float = pydantic.Field(default=1.0, ge=0, le=10)
-    max_temperature_factor: float = pydantic.Field(default=10.0, gt=1)
+    max_temperature_factor: float = pydantic.Field(default=5.0, gt=1)
     max_force_eV_per_A: float = pydantic.Field(default=500.0, gt=0)
     min_distance_A: float = pydantic.Field(default=0.0, ge=0)
 

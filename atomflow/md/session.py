@@ -20,7 +20,7 @@ from atomflow.md.progress import Progress, Speed
 from atomflow.md.protocols import Protocol
 from atomflow.md.signals import StopRequest
 from atomflow.md.state import State, select, to_arrays
-from atomflow.md.summary import MEV_PER_EV, summarize
+from atomflow.md.summary import MEV_PER_EV, remarks, summarize
 from atomflow.units import FS_PER_PS
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: on a GPU the guard looks once in so many steps, and before anything is stored
 GPU_GUARD_EVERY = 10
+#: earlier than this the energy error of velocity Verlet, which swings and does not grow, would pass for a drift
+DRIFT_AFTER_PS = 0.2
 
 
 @dataclass
@@ -184,7 +186,7 @@ class Session:
         drifts = [
             MEV_PER_EV * (rows["conserved_energy_eV"][k] - member.start_eV) / member.n_atoms / time_ps
             for k, member in enumerate(self.members)
-            if member.start_eV is not None and time_ps > 0
+            if member.start_eV is not None and time_ps >= DRIFT_AFTER_PS
         ]
         return Progress(
             stage="equilibration" if self.protocol.equilibrating(step) else "production",
@@ -221,9 +223,9 @@ class Session:
     def _stop(self, signal_name: str) -> None:
         for member in self.members:
             member.writer.finish("stopped", f"{signal_name} at step {self.state.step}")
-        folders = ", ".join(str(member.writer.folder) for member in self.members)
+        commands = "; ".join(f"atomflow md --resume {member.writer.folder}" for member in self.members)
         raise RunStopped(f"stopped by {signal_name} at step {self.state.step} of {self.config.total_steps}; "
-                         f"go on with: atomflow md --resume {folders}")
+                         f"go on with: {commands}")
 
     def _finish(self) -> None:
         speed = {
@@ -232,7 +234,9 @@ class Session:
             "neighbour_list_builds": self.forces.neighbours.builds if self.forces.neighbours else None,
         }
         for member in self.members:
-            thermo = runs.open_run(member.writer.folder).thermo()
-            member.writer.finish("done", summary={**summarize(thermo, member.n_atoms), **speed})
+            summary = summarize(runs.open_run(member.writer.folder).thermo(), member.n_atoms)
+            for remark in remarks(summary, member.config):
+                member.writer.warn(remark)
+            member.writer.finish("done", summary={**summary, **speed})
         if self._failures:
             raise RunFailed("; ".join(self._failures))
