@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from atomflow.potentials.base import Edges
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("matscipy")
-pytest.importorskip("mace")
+if find_spec("mace") is None:  # importing it would switch torch's safe loading off
+    pytest.skip("mace-torch is not installed", allow_module_level=True)
 
 from atomflow.potentials import foundation, load, mace, mace_files  # noqa: E402
 from atomflow.potentials.check import check  # noqa: E402
@@ -216,16 +218,25 @@ def test_the_shorter_way_through_a_scalar_mace_is_the_model(changes, small, nzsp
     np.testing.assert_allclose(ours.stress_eV_per_A3, theirs.stress_eV_per_A3, rtol=1e-8, atol=1e-14)
 
 
-def test_a_mace_with_vector_messages_takes_its_own_way(small):
+@pytest.mark.parametrize("make", ["vectors", "density"])
+def test_a_mace_of_another_make_takes_its_own_way(make, small):
+    blocks = mace_module("modules").interaction_classes
     from e3nn import o3
 
-    model = make_mace(hidden_irreps=o3.Irreps("4x0e + 4x1o"))
+    changes = {
+        "vectors": {"hidden_irreps": o3.Irreps("4x0e + 4x1o")},
+        "density": {
+            "interaction_cls": blocks["RealAgnosticDensityResidualInteractionBlock"],
+            "interaction_cls_first": blocks["RealAgnosticDensityInteractionBlock"],
+        },
+    }
+    model = make_mace(**changes[make])
     potential = mace.from_module(model, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
     assert potential.shorter is None
     atoms = small.copy()
     atoms.calc = potential.calculator()
     forces = atoms.get_forces()
-    answer = evaluate(potential, small)
+    answer = evaluate(potential, small, skin_A=1.0)
     np.testing.assert_allclose(answer.forces_eV_per_A, forces, rtol=0, atol=1e-12 * np.abs(forces).max())
 
 
@@ -562,6 +573,14 @@ def test_list_and_show_need_no_torch():
     names, shown = json.loads("[" + done.stdout.replace("}\n{", "},{") + "]")
     assert "chgnet" in [each["name"] for each in names["potentials"]]
     assert shown["kind"] == "chgnet"
+
+
+def test_importing_mace_prints_nothing_and_leaves_torchs_safe_loading_on():
+    code = ("import os; from atomflow.potentials.mace_import import mace_module; mace_module('modules'); "
+            "assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
 
 
 def test_evaluate_writes_what_ase_reads(pickled, small, tmp_path, capsys):

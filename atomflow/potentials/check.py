@@ -16,6 +16,7 @@ from atomflow.units import EV_PER_A3_IN_GPA
 
 #: What still counts as agreement.
 _FLOAT32_FORCE_EV_PER_A = 2e-3
+_FLOAT32_FORCE_RELATIVE = 1e-4
 _FLOAT32_ENERGY_MEV_PER_ATOM = 0.1
 _DERIVATIVE_RELATIVE = 1e-4
 _REPEAT_FORCE_EV_PER_A = 1e-6
@@ -244,9 +245,10 @@ def _timing(bound: _Bound, repeats: int = 5) -> tuple[float, float]:
 
 
 def _problems(measured: dict[str, float]) -> tuple[str, ...]:
+    force_limit = max(_FLOAT32_FORCE_EV_PER_A, _FLOAT32_FORCE_RELATIVE * measured["max_force_eV_per_A"])
     limits = {
         "float32_energy_meV_per_atom": (_FLOAT32_ENERGY_MEV_PER_ATOM, "float32 changes the energy; use float64"),
-        "float32_force_eV_per_A": (_FLOAT32_FORCE_EV_PER_A, "float32 changes the forces; use float64"),
+        "float32_force_eV_per_A": (force_limit, "float32 changes the forces; use float64"),
         "force_derivative_error": (_DERIVATIVE_RELATIVE, "the forces are not the slope of the energy"),
         "stress_derivative_error": (_DERIVATIVE_RELATIVE, "the stress is not the slope of the energy"),
         "repeat_force_eV_per_A": (_REPEAT_FORCE_EV_PER_A, "the forces change when the cell is repeated"),

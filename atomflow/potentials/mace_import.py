@@ -2,11 +2,14 @@
 
 e3nn 0.4 loads a file of its own constants in a way that torch ≥ 2.6 refuses, and mace-torch answers by switching
 torch's safe loading off for the whole process. Here only the one harmless type is allowed, and the switch is put back.
+What the import prints on standard output is left out: that belongs to our own results.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 from typing import Any
 
@@ -26,7 +29,8 @@ def mace_module(name: str) -> Any:
     before = os.environ.get(_SWITCH)
     torch.serialization.add_safe_globals([slice])
     try:
-        return importlib.import_module(f"mace.{name}")
+        with contextlib.redirect_stdout(io.StringIO()):
+            return importlib.import_module(f"mace.{name}")
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"MACE models need mace-torch, and {error.name} is not installed: pip install 'atomflow[md]'"
