@@ -5,8 +5,8 @@ import pytest
 from transport_walks import MONOCLINIC, cage, gaussian_walk, with_framework
 
 from atomflow import transport
-from atomflow.plain import to_jsonable
 from atomflow.errors import InputError
+from atomflow.plain import to_jsonable
 from atomflow.transport.sites import site_statistics
 from atomflow.transport.van_hove import van_hove_self
 

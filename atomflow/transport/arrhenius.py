@@ -1,10 +1,10 @@
 """The Arrhenius line through posteriors of D and upper limits: ln D = ln D0 − Ea/kT.
 
 Each temperature enters with its own likelihood: a measured D as a χ²-like (log-inverse-gamma) one with the mean and
-spread of its posterior; an upper limit as censored data, the Poisson probability of so few hops. Both parameters
+spread of its posterior; an upper limit as censored data, the Poisson probability of not many more hops. Both parameters
 are integrated on a grid, so that the interval of Ea is right for few temperatures and skew data. Where the points
-scatter about the line more than their errors allow (χ², 5 %), the errors are scaled up by √(χ²/ν) and Student's t
-with ν degrees of freedom takes the place of the normal distribution (Birge ratio).
+scatter about the line more than their errors say (χ² > ν, degrees of freedom), the errors are scaled up by √(χ²/ν)
+(Birge ratio); where that is beyond chance (5 %), Student's t with ν degrees of freedom replaces the normal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from atomflow.units import BOLTZMANN_EV_PER_K
 
 ROOM_TEMPERATURE_K = 298.15
 _LACK_OF_FIT_P = 0.05
-_GRID = 201
+_GRID = 121
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Limit:
-    """Few or no hops seen: ``hops`` where ``exposure`` × quantity were expected."""
+    """Few or no hops seen: ``hops`` where ``exposure`` × quantity were expected.
+
+    The bound is one hop above what was seen: a bound at the very number seen would pull the line down on average.
+    """
 
     temperature_K: float
     hops: float
@@ -57,9 +60,9 @@ class Limit:
         return 1.0 / (BOLTZMANN_EV_PER_K * self.temperature_K)
 
     def log_likelihood(self, ln_value: np.ndarray) -> np.ndarray:
-        """Censored: the probability of no more hops than were seen."""
+        """Censored: the probability of no more than one hop beyond what was seen."""
         expected = self.exposure * np.exp(np.minimum(ln_value, 700.0))
-        return np.log(np.maximum(scipy.special.gammaincc(np.floor(self.hops) + 1.0, expected), 1e-300))
+        return np.log(np.maximum(scipy.special.gammaincc(np.floor(self.hops) + 2.0, expected), 1e-300))
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,10 @@ def fit(points: Sequence[Point], limits: Sequence[Limit] = (), level: float = 0.
     sd = np.array([point.ln_sd for point in points])
     _, chi2, dof = straight_line(beta, y, sd)
     p_value = float(scipy.stats.chi2.sf(chi2, dof)) if dof else 1.0
-    scale = float(np.sqrt(chi2 / dof)) if p_value < _LACK_OF_FIT_P else 1.0
+    scale = float(np.sqrt(max(1.0, chi2 / dof))) if dof else 1.0
     stretch = scale
     warnings = []
-    if scale > 1.0:
+    if p_value < _LACK_OF_FIT_P:
         stretch *= _student_over_normal(dof, level)
         warnings.append(f"the points scatter more than their errors (χ² = {chi2:.3g} for {dof} degrees of freedom, "
                         f"p = {p_value:.2g}): errors scaled by {scale:.2f} and Student's t used")

@@ -18,6 +18,8 @@ from atomflow.errors import InputError, nearest
 from atomflow.units import FS_PER_PS
 
 MIN_FRAMES = 20
+_CHUNK_BYTES = 16e6
+_TILE = 128
 
 
 def masses_amu(symbols: np.ndarray) -> np.ndarray:
@@ -62,10 +64,10 @@ class Displacements:
             raise InputError(f"{trajectory.source}: the frame interval must be positive")
         self._start = _first_frame(trajectory, discard_ps)
         self.n_frames = int(trajectory.n_frames) - self._start
-        self._weights, self.reference, self.has_framework = _reference(symbols, self.ions, species, framework)
+        weights, self.reference, self.has_framework = _reference(symbols, self.ions, species, framework)
         self.lattice_A = np.asarray(trajectory.mean_lattice_A)
         self.volume_A3 = self._mean_volume()
-        self._read_reference()
+        self._read_reference(weights)
 
     @property
     def n_ions(self) -> int:
@@ -83,40 +85,52 @@ class Displacements:
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Pieces ``(ions, columns)``: columns is (3·n, F), rows x, y, z of one ion after the other, in Å.
 
-        Rows start at zero at the first frame used. Do not change a block in place: it may be read again.
+        Rows start at zero at the first frame used. A block is valid until the next one is asked for, and is not to be
+        changed: its memory is used again.
         """
-        if self._cache is not None:
-            yield slice(0, self.n_ions), self._cache
-            return
+        buffer, self._held = self._held, self._held if self._fits else None
+        filled = buffer is not None
         size = self._ions_per_block()
-        for first in range(0, self.n_ions, size):
-            chosen = slice(first, min(first + size, self.n_ions))
-            block = np.empty((3 * (chosen.stop - first), self.n_frames))
-            for start, stop in self._time_chunks(chosen.stop - first):
-                positions = self._positions(start, stop, self.ions[chosen]) - self.drift_A[start:stop, None]
-                block[:, start:stop] = positions.reshape(stop - start, -1).T
-            block -= block[:, :1].copy()
+        if buffer is None:
+            buffer = np.empty((3 * size, self.n_frames))
+        for start in range(0, self.n_ions, size):
+            chosen = slice(start, min(start + size, self.n_ions))
+            block = buffer[: 3 * (chosen.stop - start)]
+            if start == 0 and filled:
+                yield chosen, block
+                continue
+            home = None
+            for begin, end in self._time_chunks(chosen.stop - start):
+                positions = self._read(begin, end, self.ions[chosen])
+                home = positions[0].copy() if home is None else home
+                self._fill(block, begin, positions, home)
             yield chosen, block
 
     def positions_A(self, start: int, stop: int) -> np.ndarray:
         """(f, n, 3) drift-corrected unwrapped positions of the ions, in the mean lattice."""
-        return self._positions(start, stop, self.ions) - self.drift_A[start:stop, None]
+        return self._read(start, stop, self.ions) - self.drift_A[start:stop, None]
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def _positions(self, start: int, stop: int, atoms: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, start: int, stop: int, atoms: np.ndarray | None = None) -> np.ndarray:
         first = self._start
-        positions = np.asarray(self.trajectory.positions_A(first + start, first + stop, atoms), dtype=np.float64)
-        if not np.isfinite(positions).all():
-            bad = start + first + int(np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))[0])
-            raise InputError(f"{self.trajectory.source}: frame {bad} holds a position that is not a finite number")
-        return positions
+        return np.asarray(self.trajectory.positions_A(first + start, first + stop, atoms), dtype=np.float64)
+
+    def _fill(self, block: np.ndarray, start: int, positions: np.ndarray, home: np.ndarray) -> None:
+        """Put positions (f, n, 3) into the columns of the block, in tiles that stay in the processor's cache."""
+        tile = max(8, min(_TILE, int(2e6 / (8 * len(block)))))
+        for first in range(0, len(positions), tile):
+            piece = positions[first : first + tile]
+            at = start + first
+            moved = piece - home - self.drift_A[at : at + len(piece), None]
+            block[:, at : at + len(piece)] = moved.reshape(len(piece), -1).T
 
     def _ions_per_block(self) -> int:
-        return max(1, int(0.5 * self.memory_bytes / (24.0 * self.n_frames)))
+        return self.n_ions if self._fits else max(1, int(0.6 * self.memory_bytes / (24.0 * self.n_frames)))
 
     def _time_chunks(self, n_atoms: int) -> Iterator[tuple[int, int]]:
-        length = max(1, min(4096, int(0.1 * self.memory_bytes / (24.0 * max(1, n_atoms)))))
+        bytes_ = min(_CHUNK_BYTES, 0.1 * self.memory_bytes)
+        length = max(1, min(4096, int(bytes_ / (24.0 * max(1, n_atoms)))))
         for start in range(0, self.n_frames, length):
             yield start, min(start + length, self.n_frames)
 
@@ -127,30 +141,33 @@ class Displacements:
             total += float(np.abs(np.linalg.det(lattices)).sum())
         return total / self.n_frames
 
-    def _read_reference(self) -> None:
-        """One pass over everything: the drift, the collective displacement, and the ions if they fit."""
+    def _read_reference(self, weights: np.ndarray) -> None:
+        """One pass over everything: the drift, the collective displacement, and the first block of ions."""
         n, frames = self.n_ions, self.n_frames
-        fits = 24.0 * n * frames <= 0.5 * self.memory_bytes
-        self._cache: np.ndarray | None = np.empty((3 * n, frames)) if fits else None
+        self._fits = 24.0 * n * frames <= 0.6 * self.memory_bytes
+        held = self.ions[: self._ions_per_block()]
+        together = bool((np.diff(held) == 1).all())
+        chosen: Any = slice(int(held[0]), int(held[-1]) + 1) if together else held
+        self._held: np.ndarray | None = np.empty((3 * len(held), frames))
         self.drift_A = np.zeros((frames, 3))
         total = np.empty((frames, 3))
-        used = np.flatnonzero(self._weights)
-        weights = self._weights[used] / self._weights[used].sum() if len(used) else None
-        for start, stop in self._time_chunks(len(self.trajectory.symbols)):
-            everything = self._positions(start, stop)
-            if weights is not None:
-                self.drift_A[start:stop] = np.einsum("fnx,n->fx", everything[:, used], weights)
-            positions = everything[:, self.ions]
-            total[start:stop] = positions.sum(axis=1)
-            if self._cache is not None:
-                self._cache[:, start:stop] = positions.reshape(stop - start, -1).T
-        self.drift_A -= self.drift_A[:1].copy()
-        self.collective_A = np.ascontiguousarray((total - total[:1] - n * self.drift_A).T)
-        if self._cache is not None:
-            cube = self._cache.reshape(n, 3, frames)
-            cube -= cube[:, :, :1].copy()
-            cube -= self.drift_A.T
-            self._cache.setflags(write=False)
+        rows = np.zeros((2, len(weights)))
+        rows[0] = weights / max(weights.sum(), 1e-300)
+        rows[1, self.ions] = 1.0
+        origin = np.zeros((2, 3))
+        home = np.zeros((len(held), 3))
+        for start, stop in self._time_chunks(len(weights)):
+            everything = self._read(start, stop)
+            sums = np.matmul(rows, everything)
+            if not np.isfinite(sums).all():  # a NaN anywhere in a frame reaches the frame's sums
+                bad = self._start + start + int(np.flatnonzero(~np.isfinite(sums).all(axis=(1, 2)))[0])
+                raise InputError(f"{self.trajectory.source}: frame {bad} holds a position that is not a finite number")
+            if start == 0:
+                origin, home = sums[0].copy(), everything[0, held].copy()
+            self.drift_A[start:stop] = sums[:, 0] - origin[0]
+            total[start:stop] = sums[:, 1] - origin[1]
+            self._fill(self._held, start, everything[:, chosen], home)
+        self.collective_A = np.ascontiguousarray((total - n * self.drift_A).T)
 
 
 def _first_frame(trajectory: Any, discard_ps: float) -> int:

@@ -2,8 +2,8 @@
 
 The kink may lie between any two temperatures that leave two measured points on either side; the statistic is the
 largest fall in χ². Its distribution when there is no kink is drawn from the same design (temperatures and errors) and
-Gaussian noise, so looking at every place is paid for. If the two lines still scatter more than the errors allow,
-fall and noise are compared on the same footing (an F-like ratio).
+Gaussian noise, so looking at every place is paid for. If the two lines still scatter more than the errors allow (5 %),
+the fall is compared with what is left (an F ratio).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from atomflow.units import BOLTZMANN_EV_PER_K
 
 MIN_POINTS = 5
 _MIN_BRANCH = 2
-_DRAWS = 4000
+_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ def find_kink(points: Sequence[Point]) -> Kink | None:
     line_null, hinges_null = _chi2(straight, sd, noise), np.stack([_chi2(design, sd, noise) for design in designs])
     best = int(np.argmin(hinges[:, 0]))
     dof = len(beta) - 4
-    fall, fall_null = line[0] - hinges[best, 0], line_null - hinges_null.min(axis=0)
-    if dof > 0 and scipy.stats.chi2.sf(hinges[best, 0], dof) < 0.05:
-        fall, fall_null = fall / hinges[best, 0], fall_null / hinges_null.min(axis=0)
+    left, left_null = hinges[best, 0], hinges_null.min(axis=0)
+    fall, fall_null = line[0] - left, line_null - left_null
+    if scipy.stats.chi2.sf(left, dof) < 0.05:
+        fall, fall_null = fall / left, fall_null / left_null
     p_value = float((1 + (fall_null >= fall).sum()) / (1 + _DRAWS))
     coefficients = np.linalg.lstsq(designs[best] / sd[:, None], y[:, 0], rcond=None)[0]
     above = float(coefficients[1])

@@ -117,5 +117,5 @@ def _allowed_bins(pool: Sequence[Displacements]) -> int:
 def _binning(run: Displacements, bin_frames: int, pieces: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Pass the blocks of a run on, keeping their bin means in ``pieces``."""
     for _, block in run.blocks():
-        pieces.append(bin_means(block, bin_frames))
+        pieces.append(bin_means(block, bin_frames) if bin_frames > 1 else block.copy())
         yield block

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 
 #: Columns transformed together: the batch stays in the processor's cache.
-_BATCH = 8
+_BATCH = 4
 
 
 def msd_sum(columns: Iterable[np.ndarray], n_frames: int, workers: int = 1) -> np.ndarray:

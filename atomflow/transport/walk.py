@@ -34,7 +34,8 @@ def bin_means(columns: np.ndarray, bin_frames: int) -> np.ndarray:
     bins = n_frames // bin_frames
     if bin_frames == 1:
         return columns
-    return columns[:, n_frames - bins * bin_frames :].reshape(c, bins, bin_frames).mean(axis=2)
+    used = columns[:, n_frames - bins * bin_frames :].reshape(c * bins, bin_frames)
+    return (used @ np.full(bin_frames, 1.0 / bin_frames)).reshape(c, bins)
 
 
 def step_modes(binned: np.ndarray) -> np.ndarray:
