@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from atomflow.config import StrictModel
-from atomflow.errors import InputError
+from atomflow.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     import ase.calculators.calculator
@@ -149,10 +149,17 @@ def check_batch(numbers: np.ndarray, system_index: np.ndarray, n_systems: int) -
         raise ValueError(f"system_index must ascend from 0 to {n_systems - 1} and leave no system without atoms")
 
 
+def _torch() -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise MissingPackageError("potentials need torch: pip install 'atomflow[md]'") from None
+    return torch
+
+
 def torch_dtype(dtype: str) -> Any:
     """``torch.float32`` or ``torch.float64`` for its name."""
-    import torch
-
+    torch = _torch()
     if dtype not in ("float32", "float64"):
         raise InputError(f"the precision must be float32 or float64, not '{dtype}'")
     return torch.float32 if dtype == "float32" else torch.float64
@@ -164,8 +171,7 @@ def torch_device(device: str) -> Any:
     Raises:
         InputError: CUDA was asked for and this machine or this torch has none, or the name is no device.
     """
-    import torch
-
+    torch = _torch()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -2,7 +2,7 @@
 
 e3nn 0.4 loads a file of its own constants in a way that torch ≥ 2.6 refuses, and mace-torch answers by switching
 torch's safe loading off for the whole process. Here only the one harmless type is allowed, and the switch is put back.
-What the import prints on standard output is left out: that belongs to our own results.
+What the import prints and warns of is left out: standard output belongs to our own results.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import io
 import os
+import warnings
 from typing import Any
 
 from atomflow.errors import MissingPackageError
@@ -29,7 +30,8 @@ def mace_module(name: str) -> Any:
     before = os.environ.get(_SWITCH)
     torch.serialization.add_safe_globals([slice])
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return importlib.import_module(f"mace.{name}")
     except ModuleNotFoundError as error:
         raise MissingPackageError(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError, nearest
-from atomflow.potentials.base import Potential
+from atomflow.potentials.base import Potential, torch_device, torch_dtype
 
 PORTABLE_SUFFIX = ".mace.npz"
 #: What is used where no potential is named: its weights come with a package, so it needs no network.
@@ -92,13 +92,16 @@ def load(
     """
     text, _, head = str(name).partition("#")
     path = Path(text).expanduser()
-    if text not in entries() and path.is_file():
-        from atomflow.potentials import mace_files
-
-        return mace_files.load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
-    if path.suffix in (".model", ".pt", ".pth", ".npz") or "/" in text:
+    is_file = text not in entries() and path.is_file()
+    if not is_file and (path.suffix in (".model", ".pt", ".pth", ".npz") or "/" in text):
         raise InputError(f"there is no model file {path}")
-    return _load_entry(text, entry(text), device, dtype, trust_model, head or None)
+    known = None if is_file else entry(text)
+    torch_device(device), torch_dtype(dtype)  # wrong ones are told before anything is fetched or opened
+    if known is not None:
+        return _load_entry(text, known, device, dtype, trust_model, head or None)
+    from atomflow.potentials import mace_files
+
+    return mace_files.load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
 
 
 def _load_entry(
