@@ -82,7 +82,8 @@ def test_a_run_stores_production_frames_equilibration_thermo_and_a_summary(tmp_p
 @pytest.mark.parametrize("ensemble", ["nve", "nvt", "npt"])
 def test_a_run_stopped_by_a_signal_at_any_step_resumes_to_the_same_bits(tmp_path, ensemble):
     settings = config(ensemble=ensemble, barostat_time_fs=200.0, time_ps=0.3)
-    md.run(monoclinic_argon(), lennard_jones(), settings, tmp_path / "whole")
+    potential = lennard_jones(cutoff_A=6.0)
+    md.run(monoclinic_argon(), potential, settings, tmp_path / "whole")
     steps = random.Random(7).sample(range(20, 240), 2)
 
     def stopping(wanted):
@@ -90,11 +91,11 @@ def test_a_run_stopped_by_a_signal_at_any_step_resumes_to_the_same_bits(tmp_path
         return lambda moment: os.kill(os.getpid(), signal.SIGTERM) if moment.step >= wanted else None
 
     with pytest.raises(RunStopped, match="SIGTERM"):
-        md.run(monoclinic_argon(), lennard_jones(), settings, tmp_path / "cut", progress=stopping(min(steps)))
+        md.run(monoclinic_argon(), potential, settings, tmp_path / "cut", progress=stopping(min(steps)))
     assert runs.open_run(tmp_path / "cut").manifest["state"] == "stopped"
     with pytest.raises(RunStopped, match="--resume"):
-        md.resume(tmp_path / "cut", lennard_jones(), progress=stopping(max(steps)))
-    manifest = md.resume(tmp_path / "cut", lennard_jones())
+        md.resume(tmp_path / "cut", potential, progress=stopping(max(steps)))
+    manifest = md.resume(tmp_path / "cut", potential)
     assert manifest["state"] == "done"
     assert_bitwise(tmp_path / "cut", tmp_path / "whole")
 
@@ -117,11 +118,11 @@ def kill_and_resume(tmp_path, kills, seed):
 
     for _ in range(kills):
         child = in_child(go_on)
-        time.sleep(dice.uniform(0.02, 1.5 * duration / kills + 0.05))
+        time.sleep(dice.uniform(0.01, 1.2 * duration / kills + 0.02))
         os.kill(child.pid, signal.SIGKILL)
         child.join()
         killed += child.exitcode == -signal.SIGKILL
-    assert killed >= 1
+    assert killed >= kills // 2
     go_on()
     assert_bitwise(folder, tmp_path / "whole")
 
@@ -234,6 +235,13 @@ def test_a_hot_run_stops(tmp_path):
     with pytest.raises(RunFailed, match="temperature reached"):
         md.run(type(argon(2))([2] * 32, positions * 0.75, argon(2).lattice_A * 0.75), lennard_jones(),
                hot.model_copy(update={"max_force_eV_per_A": 1e9}), tmp_path / "run")
+
+
+def test_a_cell_that_evaporates_stops_the_run(tmp_path):
+    boiling = config(ensemble="npt", temperature_K=900.0, pressure_GPa=-1.0, barostat_time_fs=10.0, time_ps=20.0,
+                     compressibility_per_GPa=1.0)
+    with pytest.raises(RunFailed, match=r"the cell went from 157 to \d+ Å³"):
+        md.run(argon(1), lennard_jones(), boiling, tmp_path / "run")
 
 
 def test_a_failing_member_ends_alone(tmp_path):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: added to max_temperature_factor × target, so that cold runs are not stopped by ordinary fluctuations
 MARGIN_K = 1000.0
+#: a crystal or glass whose volume has changed by this factor since the start has evaporated or collapsed
+VOLUME_FACTOR = 3.0
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,18 @@ class Failure:
 
 
 class Guard:
-    """Looks for numbers that are not finite, exploding forces and temperatures, and atoms on top of each other."""
+    """Looks for numbers that are not finite, exploding forces, temperatures and cells, atoms on top of each other."""
 
-    def __init__(self, state: State, configs: Sequence[MDConfig]) -> None:
+    def __init__(self, state: State, configs: Sequence[MDConfig], volumes_A3: Sequence[float]) -> None:
+        """``volumes_A3``: what each system's run began with."""
+
         def per_system(values: list[float]) -> torch.Tensor:
             return torch.tensor(values, dtype=torch.float64, device=state.device)
 
         hottest = [max(c.temperature_K, c.temperature_end_K or 0.0) for c in configs]
         factors = [c.max_temperature_factor for c in configs]
         self._max_K = per_system([f * t + MARGIN_K for f, t in zip(factors, hottest, strict=True)])
+        self._volumes_A3 = per_system(list(volumes_A3))
         self._max_force = per_system([c.max_force_eV_per_A for c in configs])
         self._min_distance_A = max(c.min_distance_A for c in configs)
 
@@ -45,7 +50,7 @@ class Guard:
         calm = (largest < self._max_force[state.system_index]).all()
         cool = (state.temperature_K() < self._max_K).all()
         there = state.energies_eV.isfinite().all() & state.positions_A.isfinite().all()
-        good = calm & cool & there
+        good = calm & cool & there & self._sound(state).all()
         close = None
         if self._min_distance_A > 0 and neighbours is not None:
             close = self._too_close(state, neighbours)
@@ -53,6 +58,11 @@ class Guard:
         if bool(good):
             return []
         return [f for k in range(state.n_systems) if (f := self._diagnose(state, neighbours, close, k)) is not None]
+
+    def _sound(self, state: State) -> torch.Tensor:
+        """(S,) whether the cell is still of the size it began with, roughly."""
+        growth = state.volume_A3() / self._volumes_A3
+        return (growth < VOLUME_FACTOR) & (growth > 1 / VOLUME_FACTOR)
 
     def _too_close(self, state: State, neighbours: NeighbourList) -> torch.Tensor:
         """(E,) edges shorter than allowed."""
@@ -84,6 +94,10 @@ class Guard:
             return Failure(system, f"the temperature reached {temperature:.0f} K (limit {limit:.0f} K); "
                                    f"{_name(state, first, fastest)} is the fastest, "
                                    f"{float(speeds[fastest]):.3g} Å/fs")
+        if not bool(self._sound(state)[system]):
+            volume, start = float(state.volume_A3()[system]), float(self._volumes_A3[system])
+            return Failure(system, f"the cell went from {start:.0f} to {volume:.0f} Å³ (limit: a factor of "
+                                   f"{VOLUME_FACTOR:g})")
         if close is not None and neighbours is not None:
             here = torch.nonzero(close & (state.system_index[neighbours.edges.senders] == system)).flatten()
             if len(here):

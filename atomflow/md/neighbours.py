@@ -7,6 +7,7 @@ Two builders give the same edges: :func:`torch_edges` on any device, :func:`mats
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +96,8 @@ def _translations(lattice_A: torch.Tensor, cutoff_A: float) -> torch.Tensor:
 
 
 def _choose_builder(device: torch.device) -> Builder:
+    if not find_spec("matscipy"):
+        return torch_edges
     if device.type == "cpu":
         return matscipy_edges
 

@@ -73,7 +73,10 @@ def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | No
     targets, seeds = [job.config.temperature_K for job in jobs], [job.config.seed for job in jobs]
     state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
     with contextlib.ExitStack() as stack:
-        members = [Member(job.config, stack.enter_context(_create(job, potential)), len(job.cell)) for job in jobs]
+        members = [
+            Member(job.config, stack.enter_context(_create(job, potential)), len(job.cell), job.cell.volume_A3)
+            for job in jobs
+        ]
         Session(state, members, potential, progress).run(fresh=True)
     return [runs.open_run(job.folder).manifest for job in jobs]
 
@@ -106,7 +109,7 @@ def resume(
     with writer:
         cell = runs.open_run(folder).initial_cell()
         state = from_cells([cell], potential.device)
-        member = Member(config, writer, len(cell))
+        member = Member(config, writer, len(cell), cell.volume_A3)
         if checkpoint is None:
             state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.seed])
         else:

@@ -34,11 +34,15 @@ DRIFT_AFTER_PS = 0.2
 
 @dataclass
 class Member:
-    """One system of the batch and its run folder. ``start_eV`` is its conserved energy at production time 0."""
+    """One system of the batch and its run folder.
+
+    ``volume_A3`` is that of the cell the run began with, ``start_eV`` the conserved energy at production time 0.
+    """
 
     config: MDConfig
     writer: runs.RunWriter
     n_atoms: int
+    volume_A3: float
     start_eV: float | None = None
     checkpoint_step: int | None = None
 
@@ -70,7 +74,7 @@ class Session:
         """Model, neighbour list, protocol and guard for the systems that are left."""
         configs = [member.config for member in self.members]
         self.protocol = Protocol(self.state, configs)
-        self.guard = Guard(self.state, configs)
+        self.guard = Guard(self.state, configs, [member.volume_A3 for member in self.members])
         stress = self.config.ensemble == "npt"
         self.forces = Forces(self.potential, self.state, self.config.skin_A, self.config.timestep_fs, stress=stress)
 
@@ -81,6 +85,15 @@ class Session:
             RunStopped: a signal asked for it; everything up to this step is in the checkpoint.
             RunFailed: a system went wrong; the others of the batch were run to their end first.
         """
+        try:
+            self._loop(fresh)
+        except torch.cuda.OutOfMemoryError:
+            atoms = sum(member.n_atoms for member in self.members)
+            raise RunFailed(f"out of GPU memory at step {self.state.step} with {len(self.members)} systems of "
+                            f"{atoms} atoms altogether; resume them in smaller batches") from None
+        self._finish()
+
+    def _loop(self, fresh: bool) -> None:
         config, production = self.config, self.config.equilibration_steps
         with StopRequest() as stop:
             if fresh:
@@ -100,7 +113,6 @@ class Session:
                     self._save()
                 if asked and self.state.step < config.total_steps:
                     self._stop(stop.received or "")
-        self._finish()
 
     def _begin(self) -> None:
         self.forces(self.state)

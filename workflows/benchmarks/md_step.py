@@ -61,7 +61,8 @@ class Engine:
         seeds = [config.seed for config in configs]
         self.state.velocities_A_per_fs = thermal_velocities(self.state, [TEMPERATURE_K] * len(cells), seeds)
         self.forces = Forces(potential, self.state, configs[0].skin_A, TIMESTEP_FS)
-        self.protocol, self.guard = Protocol(self.state, configs), Guard(self.state, configs)
+        self.protocol = Protocol(self.state, configs)
+        self.guard = Guard(self.state, configs, [cell.volume_A3 for cell in cells])
         self.guard_every = 1 if potential.device.type == "cpu" else 10
         self.forces(self.state)
 
