@@ -18,6 +18,8 @@ from atomflow.errors import InputError, nearest
 from atomflow.units import FS_PER_PS
 
 MIN_FRAMES = 20
+#: Larger blocks gain nothing: their memory is new to the process, and a page fault costs more than reading again.
+_BLOCK_BYTES = 96e6
 _CHUNK_BYTES = 16e6
 _TILE = 128
 
@@ -126,7 +128,7 @@ class Displacements:
             block[:, at : at + len(piece)] = moved.reshape(len(piece), -1).T
 
     def _ions_per_block(self) -> int:
-        return self.n_ions if self._fits else max(1, int(0.6 * self.memory_bytes / (24.0 * self.n_frames)))
+        return self.n_ions if self._fits else max(1, int(self._block_bytes / (24.0 * self.n_frames)))
 
     def _time_chunks(self, n_atoms: int) -> Iterator[tuple[int, int]]:
         bytes_ = min(_CHUNK_BYTES, 0.1 * self.memory_bytes)
@@ -144,7 +146,8 @@ class Displacements:
     def _read_reference(self, weights: np.ndarray) -> None:
         """One pass over everything: the drift, the collective displacement, and the first block of ions."""
         n, frames = self.n_ions, self.n_frames
-        self._fits = 24.0 * n * frames <= 0.6 * self.memory_bytes
+        self._block_bytes = min(_BLOCK_BYTES, 0.5 * self.memory_bytes)
+        self._fits = 24.0 * n * frames <= self._block_bytes
         held = self.ions[: self._ions_per_block()]
         together = bool((np.diff(held) == 1).all())
         chosen: Any = slice(int(held[0]), int(held[-1]) + 1) if together else held
