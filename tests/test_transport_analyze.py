@@ -105,6 +105,23 @@ def test_a_cell_without_framework_uses_its_centre_of_mass_and_gives_no_charge_di
     assert any("no charge diffusivity" in text for text in result.warnings)
 
 
+def test_frozen_atoms_are_an_upper_limit_too():
+    """Positions that do not change at all, with a framework and without one."""
+    still = np.broadcast_to(np.random.default_rng(1).uniform(0, 8, (6, 3)), (50, 6, 3))
+    for symbols in (["Na"] * 4 + ["Zr"] * 2, ["Na"] * 6):
+        result = transport.analyze(MemoryTrajectory(np.array(still), symbols))
+        assert result.tracer_diffusivity_cm2_per_s.is_upper_limit
+        assert not result.diffusing
+
+
+def test_ballistic_motion_is_not_passed_off_as_diffusion():
+    """Straight flight: the MSD goes as the square of the lag and the result says so."""
+    rng = np.random.default_rng(2)
+    flight = np.arange(200)[:, None, None] * rng.normal(scale=0.3, size=(20, 3))
+    result = transport.analyze(with_framework(flight, rng))
+    assert any("flight" in text for text in result.warnings)
+
+
 def test_diffusion_along_one_axis_only():
     rng = np.random.default_rng(11)
     walk = gaussian_walk(rng, 600, 40, 0.3, 0.1) * [1.0, 0.0, 0.0] + cage(rng, 600, 40, 0.2, 2)
@@ -164,6 +181,7 @@ def test_breathing_boxes_do_not_diffuse():
         ({"level": 1.0}, "level"),
         ({"memory_MB": 0}, "memory_MB"),
         ({"hop_length_A": 0}, "hop length"),
+        ({"charge_e": 0}, "charge"),
     ],
 )
 def test_wrong_input_says_what_is_wrong(change, message):

@@ -98,7 +98,7 @@ def _framework(text: str) -> str | list[str]:
 
 def result_text(result: TransportResult) -> str:
     """One run for people."""
-    temperature = f"{result.temperature_K:g} K" if result.temperature_K else "unknown temperature"
+    temperature = f"{result.temperature_K:.4g} K" if result.temperature_K else "unknown temperature"
     if result.temperature_mean_K:
         temperature += f" (measured {result.temperature_mean_K:.0f} K)"
     level = f"{100 * result.tracer_diffusivity_cm2_per_s.level:g} %"

@@ -29,6 +29,7 @@ from atomflow.transport.result import TransportResult
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
 _MSD_POINTS = 80
+_BALLISTIC_SLOPE = 1.4
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def analyze(
         raise InputError(f"level must be between 0.5 and 1, not {level:g}")
     if not hop_length_A > 0:
         raise InputError(f"the hop length must be positive, not {hop_length_A:g}")
+    if charge_e == 0:
+        raise InputError("the charge of the ion must not be zero: it is for the conductivity")
     if not memory_MB >= 1:
         raise InputError(f"memory_MB must be at least 1, not {memory_MB:g}")
     opened = [_open(item) for item in _as_list(trajectories)]
@@ -187,6 +190,9 @@ def _cautions(pool: list[Displacements], measured: Measured, diffusing: bool, wi
     if diffusing and rms < hop_length_A:
         notes.append(f"ions moved {rms:.2g} Å, less than one hop of {hop_length_A:g} Å: back-and-forth hops may count "
                      "as diffusion")
+    if diffusing and window.slope > _BALLISTIC_SLOPE:
+        notes.append(f"the MSD still rises as lag^{window.slope:.2f} where the fit begins: flight, not diffusion; "
+                     "a longer run is needed")
     drift = max(run.max_drift_A for run in pool)
     if drift > 1.0:
         notes.append(f"the frame of reference drifted by {drift:.3g} Å; the drift was taken off")

@@ -54,6 +54,7 @@ class Displacements:
     ) -> None:
         self.trajectory = trajectory
         self.species = species
+        self._held: np.ndarray | None = None
         self.memory_bytes = memory_MB * 1e6
         symbols = np.asarray(trajectory.symbols)
         self.ions = np.flatnonzero(symbols == species)
@@ -151,7 +152,7 @@ class Displacements:
         held = self.ions[: self._ions_per_block()]
         together = bool((np.diff(held) == 1).all())
         chosen: Any = slice(int(held[0]), int(held[-1]) + 1) if together else held
-        self._held: np.ndarray | None = np.empty((3 * len(held), frames))
+        block = np.empty((3 * len(held), frames))
         self.drift_A = np.zeros((frames, 3))
         total = np.empty((frames, 3))
         rows = np.zeros((2, len(weights)))
@@ -169,8 +170,9 @@ class Displacements:
                 origin, home = sums[0].copy(), everything[0, held].copy()
             self.drift_A[start:stop] = sums[:, 0] - origin[0]
             total[start:stop] = sums[:, 1] - origin[1]
-            self._fill(self._held, start, everything[:, chosen], home)
+            self._fill(block, start, everything[:, chosen], home)
         self.collective_A = np.ascontiguousarray((total - n * self.drift_A).T)
+        self._held = block
 
 
 def _first_frame(trajectory: Any, discard_ps: float) -> int:

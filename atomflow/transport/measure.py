@@ -109,7 +109,7 @@ def measure(pool: Sequence[Displacements], workers: int = 1) -> Measured:
 
 
 def _allowed_bins(pool: Sequence[Displacements]) -> int:
-    memory = min(run.memory_bytes for run in pool) / 4.0
+    memory = sum(run.memory_bytes for run in pool) / 4.0
     columns = 3 * sum(run.n_ions for run in pool)
     return int(np.clip(memory / (8.0 * columns), 50, _MAX_BINS))
 

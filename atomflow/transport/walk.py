@@ -24,6 +24,8 @@ import scipy.special
 import scipy.stats
 
 _GRID = 400
+#: Power of ions that do not move at all (frozen atoms), in Å²: far below rounding of any trajectory.
+_NOTHING_A2 = 1e-24
 #: Quantiles are looked for this far (in ln q) from the middle.
 _FAR = 60.0
 
@@ -96,6 +98,7 @@ def posterior(g: np.ndarray, dof: np.ndarray, power: np.ndarray, temper: float =
 
     ``temper`` ≥ 1 divides the information: how much more the power scatters than that of independent Gaussians.
     """
+    power = np.maximum(power, _NOTHING_A2)
     kappa = _kappa_grid(g)
     one = 1.0 + kappa[:, None] * g
     h = g / one
@@ -131,6 +134,7 @@ def information_weights(g: np.ndarray, kappa: float) -> np.ndarray:
 
 def misfit(g: np.ndarray, dof: np.ndarray, power: np.ndarray, fit: Posterior, temper: float) -> float:
     """p-value that the spectrum has the fitted form: χ² of the power in up to six frequency bands."""
+    power = np.maximum(power, _NOTHING_A2)
     expected = fit.q * (1.0 + fit.kappa * g)
     bands = np.array_split(np.argsort(g), min(6, len(g) // 2))
     if len(bands) <= 2:
