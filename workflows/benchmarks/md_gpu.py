@@ -82,7 +82,7 @@ def speeds(cell: Cell, model: str, device: str, replicas: list[int], steps: int)
     for count in replicas:
         seconds = timed(Engine([cell] * count, potential, ensemble="nvt").run, steps, device)
         rate = count * len(cell) / seconds
-        rows[f"atomflow, {count} replicas"] = {
+        rows[f"atomflow, {count} replica{'s' if count > 1 else ''}"] = {
             "s_per_step": seconds, "atom_steps_per_s": rate, "ratio": rate * base / len(cell),
         }
     if device == "cuda":
