@@ -125,6 +125,16 @@ def test_unknown_key_of_a_student_names_the_nearest(tmp_path, capsys):
     assert "did you mean 'channels'" in capsys.readouterr().err
 
 
+def test_going_on_from_a_student_of_another_shape_is_refused(tmp_path):
+    (tmp_path / "labelled").mkdir()
+    write_frames(with_labels(toy_frames(6), {8: -4.0, 11: -1.0}), tmp_path / "labelled" / "labelled.npz")
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "student.json").write_text(student(tmp_path, channels=8).model_dump_json())
+    (tmp_path / "small" / "reference_energies.json").write_text('{"8": -4.0, "11": -1.0}')
+    with pytest.raises(InputError, match="channels is 8 there, 16 here"):
+        training.train(student(tmp_path, channels=16, start_from=str(tmp_path / "small")), tmp_path / "model")
+
+
 @pytest.mark.slow
 def test_from_pool_to_card_by_the_command_line(pool, tmp_path, capsys):
     labelled, model = tmp_path / "labelled", tmp_path / "model"
@@ -141,3 +151,12 @@ def test_from_pool_to_card_by_the_command_line(pool, tmp_path, capsys):
     data = json.loads(capsys.readouterr().out)
     assert data["by_family"][0]["frames"] == 4
     assert run(["potential", "train", str(tmp_path / "student.yaml"), "-o", str(model)]) == 0  # done: nothing to do
+    again = (tmp_path / "student.yaml").read_text() + f"start_from: {model}\n"
+    (tmp_path / "again.yaml").write_text(again)
+    assert run(["potential", "train", str(tmp_path / "again.yaml"), "-o", str(tmp_path / "second")]) == 0
+    references = [(folder / "reference_energies.json").read_text() for folder in (model, tmp_path / "second")]
+    assert references[0] == references[1]
+    first, second = (np.load(folder / "toy.mace.npz") for folder in (model, tmp_path / "second"))
+    weights = "node_embedding.linear.weight"
+    moved = np.abs(first[weights] - second[weights]).max()
+    assert 0 < moved < 0.3  # it went on from the first student, and it moved

@@ -91,10 +91,15 @@ class SampleConfig(StrictModel):
 
 
 class StudentConfig(StrictModel):
-    """``atomflow potential train``: the student's shape and its training, in mace-torch's terms."""
+    """``atomflow potential train``: the student's shape and its training, in mace-torch's terms.
+
+    ``start_from`` is the folder of an earlier student of the same shape, whose weights and zero of energy are taken
+    over: how a further round with more labels goes on.
+    """
 
     name: str
     labelled: tuple[str, ...]
+    start_from: str | None = None
     seed: int = 1
     elements: tuple[str, ...] = ("B", "O", "Na", "Si", "P", "Zn", "Zr")
     channels: int = Field(64, ge=1)

@@ -4,29 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from atomflow.units import G_PER_CM3_PER_AMU_PER_A3
-
-#: Distance below which a pair counts as in contact, Å: slightly under the bond lengths of the oxide crystals.
-NATURAL_DISTANCE_A = {
-    ("O", "O"): 2.25, ("B", "O"): 1.33, ("O", "Si"): 1.55, ("O", "P"): 1.45,
-    ("O", "Zn"): 1.85, ("O", "Zr"): 1.98, ("Na", "O"): 2.15,
-}
-OTHER_DISTANCE_A = 2.5
-_REACH_A = 2.6
-
-
-def natural_distances_A(symbols: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """(P,) natural distance of each pair ``symbols[i], symbols[j]``."""
-    pairs = zip(symbols[i], symbols[j], strict=True)
-    return np.array([NATURAL_DISTANCE_A.get((min(a, b), max(a, b)), OTHER_DISTANCE_A) for a, b in pairs])
-
-
-def contact_ratio(symbols: np.ndarray, positions_A: np.ndarray, lattice_A: np.ndarray) -> float:
-    """The smallest distance over its pair's natural distance; infinity when nothing is within reach (2.6 Å)."""
-    i, j, _, distances = _pairs(positions_A, lattice_A)
-    if len(distances) == 0:
-        return float("inf")
-    return float((distances / natural_distances_A(symbols, i, j)).min())
+from atomflow.build.packing import box_of_density, contact_ratio, push_apart
 
 
 def strained(
@@ -79,31 +57,7 @@ def packed(
         positions (N, 3) and the lattice (3, 3) of a box whose edges differ by up to a third. Contacts end at ``floor``
         of their natural distance, or somewhat below when the density leaves no room for that.
     """
-    from ase.data import atomic_masses, atomic_numbers
-
-    mass_amu = sum(atomic_masses[atomic_numbers[symbol]] for symbol in symbols)
-    volume_A3 = mass_amu * G_PER_CM3_PER_AMU_PER_A3 / density_g_per_cm3
+    volume_A3 = box_of_density(symbols, density_g_per_cm3)
     edges = rng.uniform(0.85, 1.18, 3)
     lattice = np.diag(edges * (volume_A3 / edges.prod()) ** (1 / 3))
-    positions = rng.random((len(symbols), 3)) @ lattice
-    for _ in range(sweeps):
-        i, j, vectors, distances = _pairs(positions, lattice)
-        wanted = natural_distances_A(symbols, i, j) * floor if len(i) else np.zeros(0)
-        close = distances < wanted
-        if not close.any():
-            break
-        away = vectors[close] / np.maximum(distances[close], 1e-3)[:, None]
-        push = np.zeros_like(positions)
-        np.add.at(push, i[close], -0.35 * (wanted - distances)[close][:, None] * away)
-        positions = positions + push
-    return positions, lattice
-
-
-def _pairs(positions_A: np.ndarray, lattice_A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Every pair within reach, both ways: i, j, vectors from i to j (P, 3), distances (P,)."""
-    from ase.neighborlist import primitive_neighbor_list
-
-    i, j, vectors, distances = primitive_neighbor_list(
-        "ijDd", (True, True, True), lattice_A, positions_A, _REACH_A, numbers=np.ones(len(positions_A), int)
-    )
-    return i, j, vectors, distances
+    return push_apart(symbols, rng.random((len(symbols), 3)) @ lattice, lattice, floor, sweeps), lattice

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -153,17 +154,56 @@ def _write_data(config: StudentConfig, folder: Path) -> None:
 
     frames = [frame for path in config.labelled for frame in read_frames(path)]
     division = divide(frames, config)
-    reference = reference_energies_eV(division.train, config.elements)
+    if config.start_from:
+        reference = _read_json(Path(config.start_from) / "reference_energies.json")
+    else:
+        reference = reference_energies_eV(division.train, config.elements)
     (folder / "reference_energies.json").write_text(json.dumps(reference, indent=2) + "\n")
     about = {"labelled": [read_about(path) for path in config.labelled], "dropped": division.dropped,
              "train": len(division.train), "valid": len(division.valid), "test": len(division.test)}
     (folder / "set.json").write_text(json.dumps(about, indent=2) + "\n")
+    if config.start_from:
+        _take_over_weights(config, folder)
     data = folder / "data"
     data.mkdir(exist_ok=True)
     for name in ("valid", "test", "train"):  # train last: its presence says that all are there
         part = getattr(division, name)
         ase.io.write(data / f"{name}.partial", [frame.to_ase() for frame in part], format="extxyz")
         os.replace(data / f"{name}.partial", data / f"{name}.xyz")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        what = "is not a folder that atomflow potential train wrote"
+        raise InputError(f"{path.parent} {what} (no {path.name})") from None
+
+
+def _take_over_weights(config: StudentConfig, folder: Path) -> None:
+    """The newest checkpoint of the earlier student as this one's epoch 0, at this one's learning rate."""
+    import torch
+
+    def epoch(path: Path) -> int:
+        return int(path.stem.rpartition("-")[2])
+
+    earlier = Path(str(config.start_from))
+    before = StudentConfig.model_validate(_read_json(earlier / "student.json"))
+    for key in ("elements", "channels", "max_ell", "correlation", "layers", "cutoff_A", "average_neighbours"):
+        if getattr(before, key) != getattr(config, key):
+            raise InputError(f"the student in {earlier} has another shape: {key} is {getattr(before, key)} there, "
+                             f"{getattr(config, key)} here")
+    found = sorted((earlier / "checkpoints").glob(f"{before.name}_run-{before.seed}_epoch-*.pt"), key=epoch)
+    if not found:
+        raise InputError(f"{earlier} holds no checkpoint to start from")
+    checkpoint = torch.load(found[-1], map_location="cpu", weights_only=False)  # written by our own mace_run_train
+    for group in checkpoint["optimizer"]["param_groups"]:
+        group["lr"] = group["initial_lr"] = config.learning_rate
+    schedule = checkpoint["lr_scheduler"]
+    rates = [config.learning_rate] * len(schedule["base_lrs"])
+    schedule.update(base_lrs=rates, _last_lr=rates, last_epoch=0, gamma=config.learning_rate_decay)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    torch.save(checkpoint, folder / "checkpoints" / f"{config.name}_run-{config.seed}_epoch-0.pt")
 
 
 def _run(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import warnings
 from pathlib import Path
 
 import ase
@@ -65,6 +66,7 @@ def asked_of_teacher(images: list[ase.Atoms], folder: Path, teacher: str, python
 
 
 def main() -> None:
+    warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model")
     parser.add_argument("--teacher", default="7net-l3i5")
@@ -92,7 +94,7 @@ def main() -> None:
     keep("energy_drift", checks.energy_drift(at_rest, student, 1000.0, 2.0))
     hops = []
     for seed in range(1, options.hops + 1):
-        found, path = checks.barrier_eV(hop_path(seed), student)
+        found, path = checks.barrier_eV(hop_path(seed), student, steps=150)
         told_path = asked_of_teacher(path, work / f"hop{seed}", options.teacher, options.python)
         energies = np.array([image.energy_eV for image in told_path])
         hops.append({"seed": seed, "student": found, "teacher_on_students_path": {
