@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from transport_walks import cage, gaussian_walk, lattice_hops, with_framework
+from transport_walks import cage, gaussian_walk, lattice_hops, returning_hops, two_site_rattle, with_framework
 
 from atomflow import transport
 
@@ -26,6 +26,8 @@ WALKS = {
                                   hop_d(0.01), hop_d(0.01)),
     "fast hops": (lambda rng: lattice_hops(rng, 300, 12, 0.5, 0.1) + cage(rng, 300, 12, 0.3, 2),
                   hop_d(0.5), hop_d(0.5)),
+    "7 of 10 hops return": (lambda rng: returning_hops(rng, 2000, 24, 0.5, 0.1, 0.7) + cage(rng, 2000, 24, 0.3, 2),
+                            hop_d(0.5) * 0.3 / 1.7, hop_d(0.5) * 0.3 / 1.7),
     "three ions hop together": (lambda rng: lattice_hops(rng, 600, 24, 0.05, 0.1, together=3)
                                 + cage(rng, 600, 24, 0.3, 2), hop_d(0.05), 3 * hop_d(0.05)),
 }
@@ -75,6 +77,16 @@ def test_pooled_seeds_cover_the_truth():
         found = transport.analyze(runs).tracer_diffusivity_cm2_per_s
         hits += found.low <= hop_d(0.1) * 1e-4 <= found.high
     assert 0.92 <= hits / 250 <= 0.98
+
+
+@pytest.mark.parametrize("rate_per_ps", [0.3, 1.0, 3.0])
+def test_ions_that_rattle_between_two_sites_do_not_diffuse(rate_per_ps):
+    """Hundreds of hops, each undone by the next: an upper limit far under the D that counting hops would give."""
+    rng = np.random.default_rng(5)
+    walk = two_site_rattle(rng, 600, 24, rate_per_ps, 0.1) + cage(rng, 600, 24, 0.3, 2)
+    result = transport.analyze(with_framework(walk, rng))
+    assert result.tracer_diffusivity_cm2_per_s.is_upper_limit
+    assert result.tracer_diffusivity_cm2_per_s.high < 0.1 * hop_d(rate_per_ps) * 1e-4
 
 
 @pytest.mark.parametrize("rate_per_ps", [0.0, 0.001, 0.003])

@@ -86,3 +86,24 @@ def lattice_hops(rng, frames, ions, rate_per_ps, dt_ps, hop_A=3.5, together=1):
         for _ in range(counts[frame, group]):
             moved[frame, group, rng.integers(3)] += hop_A * rng.choice([-1, 1])
     return np.repeat(np.cumsum(moved, axis=0), together, axis=1)
+
+
+def returning_hops(rng, frames, ions, rate_per_ps, dt_ps, back, hop_A=3.5):
+    """(F, n, 3) hops of which a fraction ``back`` undo the one before; D = rate·a²/6·(1 − back)/(1 + back)."""
+    moved = np.zeros((frames, ions, 3))
+    for ion in range(ions):
+        last = None
+        for frame in np.sort(rng.integers(1, frames, rng.poisson(rate_per_ps * dt_ps * frames))):
+            if last is not None and rng.random() < back:
+                last = -last
+            else:
+                last = np.zeros(3)
+                last[rng.integers(3)] = hop_A * rng.choice([-1, 1])
+            moved[frame, ion] += last
+    return np.cumsum(moved, axis=0)
+
+
+def two_site_rattle(rng, frames, ions, rate_per_ps, dt_ps, hop_A=3.5):
+    """(F, n, 3) ions that flip between two sites for ever: many hops, no diffusion."""
+    flips = rng.random((frames, ions)) < rate_per_ps * dt_ps
+    return (np.cumsum(flips, axis=0) % 2)[..., None] * np.array([hop_A, 0.0, 0.0])

@@ -13,8 +13,8 @@ from atomflow.transport.scatter import concerted
 from atomflow.transport.walk import misfit
 
 #: Fewest steps that one run is cut into.
-_MIN_STEPS = 10
-_MISFIT_P = 0.05
+_MIN_STEPS = 8
+_MISFIT_P = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,17 @@ class Window:
 
 
 def choose(measured: Measured, hop_length_A: float) -> Window:
-    """Start where the MSD reaches half a hop squared, or later until the steps fit a diffusing walk."""
+    """Start where the MSD reaches two hops squared, or later until the steps fit a diffusing walk.
+
+    Hops remember: an ion that has just hopped is likelier to hop back. Shorter steps would count such pairs as
+    diffusion.
+    """
     longest = max(run.ions_A.shape[2] for run in measured.runs)
     most = max(1, longest // _MIN_STEPS)
-    wanted, why = _half_hop(measured, hop_length_A)
+    wanted, why = _two_hops(measured, hop_length_A)
     bins = int(np.clip(-(-wanted // measured.bin_frames), 1, most))
     if bins < -(-wanted // measured.bin_frames):
-        why = f"a {_MIN_STEPS}th of the run (the MSD had not reached half a hop squared earlier)"
+        why = f"an {_MIN_STEPS}th of the run (the MSD reaches two hops squared later)"
     moved_on = False
     together = concerted(measured.runs)
     while True:
@@ -58,13 +62,13 @@ def choose(measured: Measured, hop_length_A: float) -> Window:
     return Window(steps.step_ps, end, reason, steps, fit, together, slope)
 
 
-def _half_hop(measured: Measured, hop_length_A: float) -> tuple[int, str]:
-    """First lag (frames) at which the MSD exceeds half a hop squared."""
-    target = 0.5 * hop_length_A**2
+def _two_hops(measured: Measured, hop_length_A: float) -> tuple[int, str]:
+    """First lag (frames) at which the MSD exceeds two hops squared."""
+    target = 2.0 * hop_length_A**2
     beyond = np.flatnonzero(measured.msd_A2 >= target)
     if len(beyond) == 0:
         return len(measured.msd_A2), ""
-    return max(1, int(beyond[0])), f"the MSD reaches half a hop squared ({target:.2g} Å²)"
+    return max(1, int(beyond[0])), f"the MSD reaches two hops squared ({target:.3g} Å²)"
 
 
 def _slope(measured: Measured, lag_ps: float) -> float:
