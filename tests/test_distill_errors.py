@@ -53,7 +53,7 @@ def test_interval_is_over_systems_and_few_systems_have_none():
 def test_element_rows_separate_who_is_wrong():
     error = np.zeros((10, 3))
     error[-1] = 0.3
-    table = errors_table.by_element([pair("s", error)])
+    table = errors_table.by_element([pair("s", error)])["nzsp"]
     assert table["Na"]["force_rmse_eV_per_A"] == pytest.approx(0.3, rel=1e-9)
     assert table["O"]["force_rmse_eV_per_A"] == pytest.approx(0.0, abs=1e-12)
 
@@ -88,7 +88,7 @@ def test_card_uses_held_out_frames_only_and_is_self_contained(tmp_path):
     frames = [frame("held", forces, temperature=900.0), frame("seen", forces * 50, split="train")]
     data, pairs = card_data(frames, Student(), {"teacher": "t"})
     assert data["by_family"][0]["force_rmse_eV_per_A"]["value"] == pytest.approx(np.sqrt((forces**2).mean()), rel=1e-6)
-    assert data["by_temperature"][0]["group"].strip() == "900 K"
+    assert data["by_temperature"][0]["group"] == "nzsp,  900 K"
     page = write_card(data, pairs, tmp_path / "card.html").read_text()
     assert "&lt;student&gt;" in page
     assert "http" not in page.replace("http-equiv", "")

@@ -116,12 +116,13 @@ def _shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _elements(table: dict[str, dict[str, float]]) -> str:
+def _elements(table: dict[str, dict[str, dict[str, float]]]) -> str:
     body = "".join(
-        f"<tr><td>{element}</td><td>{row['force_rmse_eV_per_A']:.3f}</td><td>{row['force_rms_eV_per_A']:.2f}</td>"
-        f"<td>{row['slope']:.3f}</td></tr>" for element, row in table.items()
+        f"<tr><td>{html.escape(family)}</td><td>{element}</td><td>{row['force_rmse_eV_per_A']:.3f}</td><td>{row['force_rms_eV_per_A']:.2f}</td>"
+        f"<td>{row['slope']:.3f}</td></tr>"
+        for family, elements in table.items() for element, row in elements.items()
     )
-    head = "<tr><th>element</th><th>force RMSE, eV/Å</th><th>RMS force, eV/Å</th><th>slope</th></tr>"
+    head = "<tr><th>family</th><th>element</th><th>force RMSE, eV/Å</th><th>RMS force, eV/Å</th><th>slope</th></tr>"
     return f"<table>{head}{body}</table>"
 
 

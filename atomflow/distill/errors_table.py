@@ -107,9 +107,9 @@ def by_family(pairs: Sequence[Pair]) -> list[ErrorRow]:
 
 
 def by_temperature(pairs: Sequence[Pair]) -> list[ErrorRow]:
-    """Rows by temperature of the molecular dynamics; frames without one do not appear."""
+    """Rows by family and temperature of the molecular dynamics; frames without one do not appear."""
     hot = [pair for pair in pairs if pair.frame.temperature_K is not None]
-    return _grouped(hot, lambda pair: f"{pair.frame.temperature_K:5.0f} K")
+    return _grouped(hot, lambda pair: f"{pair.frame.family}, {pair.frame.temperature_K:4.0f} K")
 
 
 def by_system(pairs: Sequence[Pair], worst: int = 12) -> list[ErrorRow]:
@@ -118,8 +118,13 @@ def by_system(pairs: Sequence[Pair], worst: int = 12) -> list[ErrorRow]:
     return sorted(rows, key=lambda row: -(row.force_rmse_eV_per_A.value or 0))[:worst]
 
 
-def by_element(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
-    """Element → force RMSE, teacher's RMS force (eV/Å) and slope."""
+def by_element(pairs: Sequence[Pair]) -> dict[str, dict[str, dict[str, float]]]:
+    """Family → element → force RMSE, teacher's RMS force (eV/Å) and slope."""
+    families = sorted({pair.frame.family for pair in pairs})
+    return {family: _elements_of([pair for pair in pairs if pair.frame.family == family]) for family in families}
+
+
+def _elements_of(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
     from ase.data import chemical_symbols
 
     table = {}
