@@ -140,6 +140,32 @@ def test_diverse_selection_prefers_what_differs():
     assert {"far", "near"} <= {f.system for f in chosen}
 
 
+def test_dynamics_moves_atoms_at_its_temperature_and_is_seeded():
+    crystal = {"kind": "crystals", "crystals": ["Na_bcc"], "per_crystal": 1, "family": "metal",
+               "distortion": {"volume": 0.01, "shear": 0.0, "framework_A": [0.01, 0.01], "mobile_A": [0.01, 0.01]}}
+    source = {"kind": "dynamics", "potential": "lennard-jones-argon", "start": crystal, "temperatures_K": [40],
+              "gaps_steps": [5, 5], "timestep_fs": 5.0}
+    config = parse(SampleConfig, {"name": "md", "sources": [source]})
+    first, again = sample(config), sample(config)
+    assert [frame.how for frame in first] == ["md", "md"]
+    assert {frame.temperature_K for frame in first} == {40.0}
+    assert np.abs(first[1].positions_A - first[0].positions_A).max() > 1e-3
+    assert all(np.array_equal(a.positions_A, b.positions_A) for a, b in zip(first, again, strict=True))
+
+
+def test_dynamics_that_explodes_ends_and_says_so():
+    import ase
+
+    from atomflow.distill.dynamics import trajectory_frames
+    from atomflow.potentials.pair import LennardJones
+
+    rng = np.random.default_rng(0)
+    atoms = ase.Atoms("Na16", positions=rng.random((16, 3)) * 7, cell=[7, 7, 7], pbc=True)  # overlapping argon
+    found = list(trajectory_frames(atoms, LennardJones(device="cpu").calculator(), 50.0, (3, 3, 3), 5.0, 0.01, 0, 1))
+    assert len(found) <= 1
+    assert not any(sane for _, sane in found)
+
+
 def test_unknown_oxide_unit_is_named():
     source = {"kind": "packings", "systems": 1, "family": "x", "units": {"MgO": [1, 2]}, "density_g_per_cm3": [2, 3]}
     with pytest.raises(InputError, match="MgO"):
