@@ -21,6 +21,7 @@ VERBS = {
     "relax": "Relax atoms, and the cell if asked, with a potential.",
     "md": "Run molecular dynamics into a run folder, or resume one.",
     "campaign": "Plan, run and watch structures × temperatures × seeds.",
+    "order": "Radial distributions, coordination, bonds; is the glass the glass?",
     "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
     "compare": "Hold a campaign's numbers against the publication's.",
     "report": "Write one self-contained HTML report of a campaign.",

@@ -1,0 +1,98 @@
+"""``atomflow order``: radial distributions, coordination, bond lengths, and whether a glass is the glass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    from atomflow.order import OrderResult
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False,
+                  help="Radial distributions, coordination, bond lengths and angles; glass acceptance.")
+
+
+@app.command()
+def order(
+    where: Annotated[list[Path], typer.Argument(help="Cell, run folder or trajectory; several are replicas.")],
+    pairs: Annotated[str | None, typer.Option(help="Pairs, centre first: B-O,Zn-O; else all known.")] = None,
+    cutoff: Annotated[list[str] | None, typer.Option(help="Other bond length, like B-O=1.85 (repeat).")] = None,
+    r_max_a: Annotated[float, typer.Option(help="Range of g(r) in Å.")] = 8.0,
+    bin_a: Annotated[float, typer.Option(help="Bin of g(r) in Å.")] = 0.05,
+    frames: Annotated[int, typer.Option(help="Frames of a run that are looked at, evenly spaced.")] = 50,
+    discard_ps: Annotated[float, typer.Option(help="Time left out at the start of a run.")] = 0.0,
+    region: Annotated[str | None, typer.Option(help="Only atoms of this region are centres.")] = None,
+    glass: Annotated[bool, typer.Option("--glass", help="Hold the zinc borate glass against the literature.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="g(r) as .csv, or drawn (.png, .pdf).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Short-range order with intervals, over frames and replicas.
+
+    \b
+    Example:
+      atomflow order glass.extxyz --pairs B-O,Zn-O
+      atomflow order quench-1 quench-2 quench-3 --glass
+    """
+    from atomflow.cli import output
+    from atomflow.order import accept, measure
+
+    wanted = [pair.strip() for pair in pairs.split(",")] if pairs else None
+    if glass and wanted is not None and not {"B-O", "Zn-O"} <= set(wanted):
+        raise InputError("--glass judges B-O and Zn-O: name both in --pairs, or leave --pairs away")
+    result = measure([str(path) for path in where], wanted, _cutoffs(cutoff or []), r_max_a, bin_a, frames, discard_ps,
+                     region)
+    verdict = accept(result) if glass else None
+    if out is not None:
+        from atomflow.cli.files import write_rdf
+
+        write_rdf(result, out)
+    if json_:
+        output.emit_json({**result.to_json(), **({"glass": verdict} if verdict else {})})
+        return
+    output.show(order_text(result))
+    if verdict:
+        from atomflow.order.glass import text
+
+        output.show("\n" + text(verdict.lines) + "\n" + verdict.sentence)
+
+
+def _cutoffs(texts: list[str]) -> dict[str, float]:
+    table = {}
+    for text in texts:
+        pair, _, length = text.partition("=")
+        try:
+            table[pair.strip()] = float(length)
+        except ValueError:
+            raise InputError(f"--cutoff {text} is not a pair and a length; write it like B-O=1.85") from None
+    return table
+
+
+def order_text(result: OrderResult) -> str:
+    """Short-range order for people."""
+    from atomflow.plain import table
+
+    lines = [f"{result.n_frames} frames of {result.n_replicas} replica(s); density "
+             f"{result.density_g_per_cm3:.4g} g/cm³"]
+    rows = []
+    for pair, rdf in result.rdfs.items():
+        found = result.shells.get(pair)
+        rows.append([pair, "-" if rdf.peak_A is None else f"{rdf.peak_A:.3f}",
+                     "-" if rdf.minimum_A is None else f"{rdf.minimum_A:.2f}",
+                     f"{found.cutoff_A:g}" if found else "-", f"{found.mean:.3g}" if found else "-",
+                     f"{found.length_A:.4g}" if found else "-", f"{found.angle_deg:.4g}" if found else "-"])
+    lines.append(table(rows, ["pair", "g(r) peak/Å", "valley/Å", "cutoff/Å", "coordination", "bond/Å", "angle/°"]))
+    for pair, found in result.shells.items():
+        parts = []
+        for number, share in found.fractions.items():
+            length = found.lengths_A.get(number)
+            at = f" at {length.value:.3f} Å" if length and length.value is not None else ""
+            parts.append(f"{number}: {100 * (share.value or 0):.3g} %{at}")
+        lines.append(f"{pair}: " + ", ".join(parts))
+    lines += [f"{name} angle: {mean:.4g}°" for name, (mean, _) in result.bridges.items() if mean.value is not None]
+    if result.boroxol.value is not None:
+        lines.append(f"boron in B3O3 (boroxol) rings: {result.boroxol:.3g}")
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""Frames to look at: of a cell, a run folder, a trajectory file, or several replicas of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atomflow.cell import Cell, read_cell
+from atomflow.errors import InputError
+from atomflow.runs import open_trajectory
+from atomflow.runs.files import MANIFEST, TRAJECTORY
+from atomflow.units import FS_PER_PS
+
+#: Structure changes slowly: this many frames of a run, evenly spaced, are looked at unless told otherwise.
+FRAMES = 50
+
+
+@dataclass(frozen=True)
+class Source:
+    """One replica: a cell (one frame) or a trajectory.
+
+    Attributes:
+        name: path, or what the trajectory calls itself.
+        symbols, regions: (N,) of the atoms.
+        chosen: indices of the frames looked at.
+        content: a :class:`Cell` or a trajectory.
+    """
+
+    name: str
+    symbols: np.ndarray
+    regions: np.ndarray
+    chosen: tuple[int, ...]
+    content: Any
+
+    def frames(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """``(positions (N, 3), lattice rows (3, 3))`` in Å of each chosen frame, in the box of that moment."""
+        if isinstance(self.content, Cell):
+            yield np.array(self.content.positions_A), np.array(self.content.lattice_A)
+            return
+        inverse = np.linalg.inv(np.asarray(self.content.mean_lattice_A))
+        for index in self.chosen:
+            lattice = np.asarray(self.content.lattices_A(index, index + 1)[0])
+            positions = np.asarray(self.content.positions_A(index, index + 1)[0])
+            if self.content.variable_cell:
+                positions = positions @ inverse @ lattice
+            yield positions, lattice
+
+
+def open_source(what: Any, n_frames: int = FRAMES, discard_ps: float = 0.0) -> Source:
+    """Open a cell, a trajectory, or a path to one (run folder, trajectory file, structure file).
+
+    Raises:
+        InputError: nothing there, or no frame left after ``discard_ps``.
+    """
+    if n_frames < 1:
+        raise InputError(f"at least one frame is needed, not {n_frames}")
+    if discard_ps < 0:
+        raise InputError(f"discard_ps must not be negative, not {discard_ps:g}")
+    if isinstance(what, (str, Path)):
+        what = _open(Path(what))
+    if isinstance(what, Cell):
+        name = str(what.provenance.get("source", what.formula))
+        return Source(name, what.symbols, np.asarray(what.regions), (0,), what)
+    first = 0
+    if discard_ps:
+        first = int(np.ceil(discard_ps * FS_PER_PS / float(what.frame_interval_fs) - 1e-9))
+    if first >= what.n_frames:
+        raise InputError(f"{what.source}: no frame is left after discarding {discard_ps:g} ps")
+    chosen = np.unique(np.linspace(first, what.n_frames - 1, n_frames).round().astype(int))
+    return Source(str(what.source), np.asarray(what.symbols), np.asarray(what.regions),
+                  tuple(int(i) for i in chosen), what)
+
+
+def _open(path: Path) -> Any:
+    if path.is_dir() or path.name in (MANIFEST, TRAJECTORY):
+        return open_trajectory(path)
+    cell = read_cell(path)  # one line for what is missing or unreadable
+    if path.suffix in (".extxyz", ".xyz", ".traj") or "XDATCAR" in path.name:
+        import ase.io
+
+        images = ase.io.read(path, index=":")
+        if isinstance(images, list) and len(images) > 1:
+            return open_trajectory(images, frame_interval_fs=1.0, wrapped=False)
+    return Cell(cell.numbers, cell.positions_A, cell.lattice_A, cell.regions, cell.sites,
+                {**cell.provenance, "source": str(path)})

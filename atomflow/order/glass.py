@@ -1,0 +1,138 @@
+"""Is this the glass? Each line of short-range order beside the literature and its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from atomflow.config import StrictModel, parse, read_yaml
+from atomflow.errors import InputError
+from atomflow.estimate import Estimate
+from atomflow.order.measure import OrderResult, measure
+from atomflow.paper.quantities import GLASS_DENSITY_G_PER_CM3
+
+Verdict = Literal["pass", "fail", "cannot say"]
+_FILE = Path(__file__).parent / "glass.yaml"
+#: Fewer replicas than this accept nothing: quenched glasses differ from one another.
+REPLICAS = 3
+
+
+class Target(StrictModel):
+    """One line of ``glass.yaml``."""
+
+    id: str
+    quantity: str
+    low: float | None = None
+    high: float | None = None
+    source: str
+    measured: bool
+    note: str = ""
+
+    def interval(self) -> tuple[float, float]:
+        """Where the literature puts it; the density's is the estimate stated beside the publication."""
+        if self.low is None or self.high is None:
+            return GLASS_DENSITY_G_PER_CM3[1], GLASS_DENSITY_G_PER_CM3[2]
+        return self.low, self.high
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the acceptance."""
+
+    target: Target
+    ours: Estimate
+    verdict: Verdict
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = self.target.interval()
+        return {"id": self.target.id, "quantity": self.target.quantity, "ours": self.ours, "literature":
+                {"low": low, "high": high, "measured": self.target.measured, "source": self.target.source},
+                "verdict": self.verdict, "why": self.why, "note": self.target.note}
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """All lines, and whether the glass is accepted: no line fails or is open, over three replicas or more."""
+
+    lines: tuple[Line, ...]
+    n_replicas: int
+
+    @property
+    def accepted(self) -> bool:
+        return self.n_replicas >= REPLICAS and all(line.verdict == "pass" for line in self.lines)
+
+    @property
+    def sentence(self) -> str:
+        if self.accepted:
+            return f"accepted: every line passes over {self.n_replicas} replicas"
+        reasons = [f"{line.target.quantity}: {line.verdict}" for line in self.lines if line.verdict != "pass"]
+        if self.n_replicas < REPLICAS:
+            reasons.append(f"{self.n_replicas} replica{'s' if self.n_replicas > 1 else ''} of the {REPLICAS} asked for")
+        return "not accepted: " + "; ".join(reasons)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"accepted": self.accepted, "sentence": self.sentence, "n_replicas": self.n_replicas,
+                "lines": list(self.lines)}
+
+
+@cache
+def targets() -> tuple[Target, ...]:
+    """The lines of ``glass.yaml``."""
+    lines = read_yaml(_FILE)
+    return tuple(parse(Target, {"id": name, **data}, f"{_FILE.name}: {name}") for name, data in lines.items())
+
+
+def accept(result: OrderResult) -> Acceptance:
+    """Hold measured order against the literature.
+
+    Raises:
+        InputError: the B–O and Zn–O shells were not measured.
+    """
+    missing = [pair for pair in ("B-O", "Zn-O") if pair not in result.shells]
+    if missing:
+        raise InputError(f"the glass is judged by B-O and Zn-O; not in it or not asked for: "
+                         f"{', '.join(missing)}")
+    boron, zinc = result.shells["B-O"], result.shells["Zn-O"]
+    unknown = Estimate.unknown(boron.mean.level)
+    ours = {"density": result.density_g_per_cm3, "b3_o": boron.lengths_A.get(3, unknown),
+            "b4_o": boron.lengths_A.get(4, unknown), "zn_o": zinc.length_A, "zn_cn": zinc.mean,
+            "n4": boron.fractions.get(4, Estimate(0.0, 0.0, 0.0, boron.mean.level))}
+    return Acceptance(tuple(judge(target, ours[target.id]) for target in targets()), result.n_replicas)
+
+
+def accept_glass(what: Any, **options: Any) -> Acceptance:
+    """:func:`accept` of a cell, run, path, or several (replicas); options as of :func:`measure`."""
+    return accept(measure(what, pairs=("B-O", "Zn-O"), **options))
+
+
+def judge(target: Target, ours: Estimate) -> Line:
+    """Pass: the whole interval is inside the literature's. Fail: all of it outside. Otherwise nobody can say."""
+    low, high = target.interval()
+    if ours.value is None:
+        return Line(target, ours, "cannot say", "there is none in the cell")
+    if ours.low is None or ours.high is None:
+        where = "inside" if low <= ours.value <= high else "outside"
+        return Line(target, ours, "cannot say", f"one frame has no interval; the value itself is {where}")
+    if target.id == "n4" and ours.high <= high:
+        return Line(target, ours, "pass", "below the ceiling; the value itself is not known in the literature")
+    if low <= ours.low and ours.high <= high:
+        return Line(target, ours, "pass", "the interval lies inside the literature's")
+    if ours.high < low or ours.low > high:
+        return Line(target, ours, "fail", "below" if ours.high < low else "above")
+    return Line(target, ours, "cannot say", "the interval straddles the literature's edge: more frames or replicas")
+
+
+def text(lines: Sequence[Line]) -> str:
+    """The acceptance as a table for people."""
+    from atomflow.plain import table
+
+    rows = []
+    for line in lines:
+        low, high = line.target.interval()
+        basis = "" if line.target.measured else " (estimate)"
+        rows.append([line.target.quantity, f"{line.ours:.4g}", f"{low:g} - {high:g}{basis}", line.verdict, line.why])
+    return table(rows, ["quantity", "here", "literature", "verdict", "why"])

@@ -1,0 +1,108 @@
+"""Everything about short-range order at once: what ``atomflow order`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from atomflow.errors import InputError
+from atomflow.estimate import Estimate
+from atomflow.order.blocks import estimate
+from atomflow.order.coordination import CUTOFFS_A, Shell, bridge_angles, cutoff_of, shell
+from atomflow.order.frames import FRAMES, Source, open_source
+from atomflow.order.rdf import Rdf, radial_distribution
+from atomflow.order.rings import boroxol_fraction
+from atomflow.units import G_PER_CM3_PER_AMU_PER_A3
+
+
+@dataclass(frozen=True)
+class OrderResult:
+    """Short-range order of one or several replicas.
+
+    Attributes:
+        sources, n_frames: what was looked at.
+        density_g_per_cm3: of the whole box.
+        rdfs: {pair: g(r)}. shells: {pair: coordination, lengths, angles}.
+        bridges: {``B-O-B``: (mean angle, histogram)}.
+        boroxol: share of borons in B3O3 rings; unknown without boron.
+    """
+
+    sources: tuple[str, ...]
+    n_frames: int
+    region: str | None
+    density_g_per_cm3: Estimate
+    rdfs: dict[str, Rdf]
+    shells: dict[str, Shell]
+    bridges: dict[str, tuple[Estimate, dict[str, np.ndarray]]]
+    boroxol: Estimate
+
+    @property
+    def n_replicas(self) -> int:
+        return len(self.sources)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "n_replicas": self.n_replicas,
+                "bridges": {name: {"angle_deg": mean, "histogram": histogram}
+                            for name, (mean, histogram) in self.bridges.items()}}
+
+
+def measure(
+    what: Any,
+    pairs: Sequence[str] | None = None,
+    cutoffs_A: Mapping[str, float] | None = None,
+    r_max_A: float = 8.0,
+    bin_A: float = 0.05,
+    n_frames: int = FRAMES,
+    discard_ps: float = 0.0,
+    region: str | None = None,
+    level: float = 0.95,
+) -> OrderResult:
+    """Short-range order of a cell, a trajectory, a path, or a list of them (replicas).
+
+    Args:
+        pairs: ``["B-O", "Zn-O"]``, centre first; every pair with a stated cutoff when not given.
+        cutoffs_A: bond lengths beyond the built-in ones, ``{"B-O": 1.85}``.
+        region: only atoms of this region are centres.
+
+    Raises:
+        InputError: nothing to look at, or elements, pairs, regions that are not there.
+    """
+    replicas = what if isinstance(what, (list, tuple)) else [what]
+    sources = [open_source(item, n_frames, discard_ps) for item in replicas]
+    if not sources:
+        raise InputError("there is nothing to look at: the list is empty")
+    chosen = list(dict.fromkeys(pairs)) if pairs else _present(sources, cutoffs_A or {})
+    if not chosen:
+        raise InputError("no pair with a known bond length is in it; name pairs and cutoffs, like --cutoff Na-Na=4")
+    rdfs = {pair: radial_distribution(sources, pair, r_max_A, bin_A, region) for pair in chosen}
+    stated = [pair for pair in chosen if pair in CUTOFFS_A or pair in (cutoffs_A or {})]
+    shells = {pair: shell(sources, pair, cutoff_of(pair, cutoffs_A), region, level) for pair in stated}
+    bridges = {f"{a}-{b}-{a}": bridge_angles(sources, f"{a}-{b}", cutoff_of(f"{a}-{b}", cutoffs_A), region, level)
+               for a, b in (pair.split("-") for pair in stated) if a in ("B", "Si", "P") and b == "O"}
+    boroxol = Estimate.unknown(level)
+    if "B-O" in stated:
+        boroxol = estimate([_boroxol(source, cutoff_of("B-O", cutoffs_A), region) for source in sources], level)
+    return OrderResult(tuple(s.name for s in sources), sum(len(s.chosen) for s in sources), region,
+                       estimate([_densities(source) for source in sources], level), rdfs, shells, bridges, boroxol)
+
+
+def _present(sources: Sequence[Source], cutoffs_A: Mapping[str, float]) -> list[str]:
+    """Pairs with a cutoff whose elements are in every source."""
+    common = set.intersection(*(set(source.symbols.tolist()) for source in sources))
+    return [pair for pair in {**CUTOFFS_A, **cutoffs_A} if set(pair.split("-")) <= common]
+
+
+def _densities(source: Source) -> np.ndarray:
+    from ase.data import atomic_masses, atomic_numbers
+
+    mass = sum(float(atomic_masses[atomic_numbers[str(symbol)]]) for symbol in source.symbols)
+    volumes = np.array([abs(np.linalg.det(lattice)) for _, lattice in source.frames()])
+    return mass / volumes * G_PER_CM3_PER_AMU_PER_A3
+
+
+def _boroxol(source: Source, cutoff_A: float, region: str | None) -> np.ndarray:
+    mask = None if region is None else source.regions == region
+    return np.array([boroxol_fraction(p, box, source.symbols, cutoff_A, mask) for p, box in source.frames()])
