@@ -22,6 +22,7 @@ VERBS = {
     "md": "Run molecular dynamics into a run folder, or resume one.",
     "campaign": "Plan, run and watch structures × temperatures × seeds.",
     "order": "Radial distributions, coordination, bonds; is the glass the glass?",
+    "xrd": "X-ray powder patterns of cells and mixtures, against the publication's lines.",
     "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
     "compare": "Hold a campaign's numbers against the publication's.",
     "report": "Write one self-contained HTML report of a campaign.",
