@@ -11,11 +11,11 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError
 
 #: Formal charges in |e|.
-FORMAL_CHARGE = {"Na": 1, "Zr": 4, "Zn": 2, "Si": 4, "P": 5, "O": -2, "B": 3}
-#: No two atoms come nearer than this, in Å, whatever they are (P-O is 1.53).
+FORMAL_CHARGE = {"Na": 1, "Zr": 4, "Zn": 2, "Si": 4, "P": 5, "O": -2, "B": 3, "V": 3, "Cr": 3}
+#: No two atoms come nearer than this, in Å (P-O is 1.53), unless the next table says otherwise.
 MIN_CONTACT_A = 1.4
-#: Two atoms of these pairs (symbols in alphabetical order) do not come nearer than this, in Å.
-MIN_PAIR_A = {"Na-Na": 2.4, "Na-O": 1.9, "O-O": 2.0, "O-Zr": 1.75, "O-Zn": 1.75}
+#: Two atoms of these pairs (symbols in alphabetical order) do not come nearer than this, in Å (B-O is 1.37).
+MIN_PAIR_A = {"B-O": 1.2, "Na-Na": 2.4, "Na-O": 1.9, "O-O": 2.0, "O-Zr": 1.75, "O-Zn": 1.75}
 #: element → (oxygen neighbours, within this distance in Å). The NASICON framework's.
 COORDINATION = {"Si": (4, 2.0), "P": (4, 2.0), "Zr": (6, 2.6), "Zn": (6, 2.6)}
 _CONTACT_RANGE_A = 4.0
@@ -27,7 +27,8 @@ class CellCheck:
 
     Attributes:
         formula, n_atoms, density_g_per_cm3: of the cell.
-        charge: sum of formal charges in |e|; None when an element has no formal charge here.
+        charge: sum of formal charges in |e|; without the atoms of a metal; None without oxygen or
+            when an element has no formal charge here.
         shortest_A: pair, e.g. ``Na-O`` → shortest distance in Å (pairs nearer than 4 Å).
         coordination: element → {oxygen neighbours: how many atoms have as many}.
         problems: one sentence each; empty when the cell is sound.
@@ -80,9 +81,10 @@ def require_sound(cell: Cell, what: str = "the cell") -> CellCheck:
 
 def _charge(cell: Cell) -> int | None:
     composition = cell.composition
-    if any(symbol not in FORMAL_CHARGE for symbol in composition) or (cell.regions == "metal").any():
+    if "O" not in composition or any(symbol not in FORMAL_CHARGE for symbol in composition):
         return None
-    return sum(FORMAL_CHARGE[symbol] * count for symbol, count in composition.items())
+    ions = cell.symbols[cell.regions != "metal"].tolist()
+    return sum(FORMAL_CHARGE[symbol] for symbol in ions)
 
 
 def _shortest(symbols: np.ndarray, first: np.ndarray, second: np.ndarray, distance: np.ndarray) -> dict[str, float]:
@@ -102,7 +104,7 @@ def _shortest(symbols: np.ndarray, first: np.ndarray, second: np.ndarray, distan
 def _contact_problems(shortest: dict[str, float]) -> list[str]:
     problems = []
     for pair, distance in shortest.items():
-        limit = max(MIN_CONTACT_A, MIN_PAIR_A.get(pair, 0.0))
+        limit = MIN_PAIR_A.get(pair, MIN_CONTACT_A)
         if distance < limit:
             problems.append(f"{pair} contact of {distance:.2f} Å, nearer than {limit:g} Å")
     return problems
