@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+# one thread a process, processes side by side: oversubscribed torch is many times slower
 export OMP_NUM_THREADS ?= 1
+WORKERS ?= $(shell nproc)
 
 .PHONY: install demo test test-all lint bench clean
 
@@ -20,10 +22,10 @@ demo: install
 	$(BIN)/atomflow report runs/quickstart
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-all: install
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not gpu"
 
 lint: install
 	$(BIN)/ruff check .
