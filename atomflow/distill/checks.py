@@ -120,7 +120,8 @@ def barrier_eV(
     """Barrier of a hop by the climbing-image nudged elastic band, both ends relaxed; and the relaxed path.
 
     Args:
-        path: images of one cell, the hop's ends first and last (the ends are relaxed here, the rest by the band).
+        path: images of one cell. Only the first, the last and their number matter: both ends are relaxed here, and
+            the band starts between the relaxed ends with interpolated distances, so that nothing overlaps.
     """
     from ase.mep import NEB
     from ase.optimize import FIRE, LBFGS
@@ -130,8 +131,11 @@ def barrier_eV(
         image.calc = calculator
     for end in (images[0], images[-1]):
         LBFGS(end, logfile=os.devnull).run(fmax=fmax_eV_per_A / 2, steps=3 * steps)
-    band = NEB(images, climb=True, allow_shared_calculator=True, method="improvedtangent", k=0.5)
+    band = NEB(images, climb=False, allow_shared_calculator=True, method="improvedtangent", k=0.5)
+    band.interpolate("idpp", mic=True)
     optimizer = FIRE(band, logfile=os.devnull)
+    optimizer.run(fmax=3 * fmax_eV_per_A, steps=steps // 2)
+    band.climb = True
     optimizer.run(fmax=fmax_eV_per_A, steps=steps)
     energies = np.array([image.get_potential_energy() for image in images])
     return {"forward_eV": float(energies.max() - energies[0]), "backward_eV": float(energies.max() - energies[-1]),
