@@ -1,4 +1,4 @@
-"""Campaigns: structures × temperatures × seeds, planned, run side by side, resumed, watched.
+"""Campaigns: structures × temperatures × seeds, planned, run side by side or on a cluster, resumed, watched, extended.
 
     from atomflow import campaign
 
@@ -11,8 +11,12 @@
 from __future__ import annotations
 
 from atomflow.campaign.config import CampaignConfig, load
+from atomflow.campaign.control import cancel, retry
 from atomflow.campaign.driver import run
+from atomflow.campaign.extension import ExtensionResult, extend
 from atomflow.campaign.planning import Plan, plan
+from atomflow.campaign.slurm import dry_run, submit
 from atomflow.campaign.state import CampaignStatus, status
 
-__all__ = ["CampaignConfig", "CampaignStatus", "Plan", "load", "plan", "run", "status"]
+__all__ = ["CampaignConfig", "CampaignStatus", "ExtensionResult", "Plan", "cancel", "dry_run", "extend", "load", "plan",
+           "retry", "run", "status", "submit"]

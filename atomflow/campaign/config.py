@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import pydantic
 
+from atomflow.campaign.resources import Resources
 from atomflow.cell import Cell, read_cell
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError
@@ -25,20 +26,6 @@ class PotentialChoice(StrictModel):
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
     trust_model: bool = False
-
-
-class Resources(StrictModel):
-    """How many worker processes run side by side; ``auto`` is one a core (one altogether on a GPU)."""
-
-    processes: Literal["auto"] | int = "auto"
-    threads_per_process: int = pydantic.Field(default=1, ge=1)
-
-    @pydantic.field_validator("processes")
-    @classmethod
-    def _positive(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("at least one process is needed")
-        return value
 
 
 class CellFile(StrictModel):

@@ -6,60 +6,94 @@ second ``campaign run`` on the folder goes on where everything stood.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from atomflow.campaign import folder as places
 from atomflow.campaign.config import CampaignConfig, check
+from atomflow.campaign.queue import refuse_queued
 from atomflow.campaign.state import CampaignStatus, status
 from atomflow.campaign.tasks import Task, expand, relaxation, start_key
+from atomflow.campaign.workers import Workers
 from atomflow.cell import Cell
 from atomflow.errors import EXIT_RESUME, InputError, RunFailed, RunStopped
 from atomflow.runs.lock import FolderLock, holder
 
 POLL_S = 0.2
 STATUS_EVERY_S = 5.0
-#: a worker that was asked to stop finishes its step and its checkpoint; after this long it is killed
-STOP_PATIENCE_S = 120.0
 
 
 def run(
-    config: CampaignConfig, folder: str | Path, progress: Callable[[CampaignStatus], None] | None = None
+    config: CampaignConfig,
+    folder: str | Path,
+    progress: Callable[[CampaignStatus], None] | None = None,
+    only: Collection[str] | None = None,
 ) -> CampaignStatus:
     """Run what is not done yet of ``config`` in ``folder``, and wait for it.
 
     Args:
         progress: called every few seconds with the state of everything.
+        only: names of the tasks to run; all by default.
 
     Returns:
         The state at the end: all tasks done.
 
     Raises:
-        InputError: wrong configuration, or a folder of another campaign, or another driver at work in it.
+        InputError: wrong configuration, or a folder of another campaign, or another driver or a queue at work in it.
         RunStopped: SIGINT or SIGTERM came (or a worker was told to stop); the same call goes on.
         RunFailed: some tasks failed, named; all others are done.
     """
     folder = Path(folder)
+    with prepared(config, folder) as campaign:
+        refuse_queued(folder)
+        _Driver(folder, config, campaign, progress, only).work()
+    return status(folder)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A campaign whose folder is made, locked and on record.
+
+    Attributes:
+        to_relax: structures whose cell has to be relaxed before their runs can start.
+    """
+
+    cells: dict[str, Cell]
+    identity: dict[str, Any]
+    tasks: list[Task]
+    to_relax: list[str]
+
+
+@contextlib.contextmanager
+def prepared(config: CampaignConfig, folder: Path) -> Iterator[Prepared]:
+    """Check everything, lock the folder, write campaign.json and the cells that need no relaxation."""
     check(config)
     cells = {name: config.build(name) for name in config.structures}
     identity = load_identity(config, cells)
-    tasks = expand(config, cells, identity)
     places.make(folder)
     lock = FolderLock(folder / "lock", "campaign")
     try:
+        tasks = expand(config, cells, identity, places.extensions(folder))
         places.record(folder, config, cells, identity, tasks)
-        _Driver(folder, config, cells, identity, tasks, progress).work()
+        to_relax = []
+        for name, cell in cells.items():
+            key = start_key(cell, identity, config)
+            if places.start_is_ready(folder, name, key):
+                continue
+            if relaxation(config) is None:
+                places.write_start(folder, name, cell, key, {"settings": None, "result": None})
+            else:
+                to_relax.append(name)
+        yield Prepared(cells, identity, tasks, to_relax)
     finally:
         lock.release()
-    return status(folder)
 
 
 def load_identity(config: CampaignConfig, cells: dict[str, Cell]) -> dict[str, Any]:
@@ -110,33 +144,23 @@ class _Driver:
         self,
         folder: Path,
         config: CampaignConfig,
-        cells: dict[str, Cell],
-        identity: dict[str, Any],
-        tasks: list[Task],
+        campaign: Prepared,
         progress: Callable[[CampaignStatus], None] | None,
+        only: Collection[str] | None,
     ) -> None:
         self.folder, self.config, self.progress = folder, config, progress
-        self.queue: list[_Job] = []
-        self.workers: dict[str, tuple[_Job, subprocess.Popen[bytes]]] = {}
+        self.workers = Workers(folder, config.resources.threads_per_process)
+        self.jobs: dict[str, _Job] = {}
         self.failed: dict[str, str] = {}
         self.stopped: list[str] = []
         self.signal: int | None = None
         self.limit = processes(config)
-        for name, cell in cells.items():
-            self._start_cell(name, cell, start_key(cell, identity, config))
+        done = {row.id for row in status(folder, estimate=False).tasks if row.state == "done"}
+        tasks = [task for task in campaign.tasks if task.id not in done and (only is None or task.id in only)]
+        wanted = {task.structure for task in tasks}
+        self.queue = [_Job(places.relax_task(name), name, None) for name in campaign.to_relax if name in wanted]
         self._waiting_for = {job.structure for job in self.queue}
-        done = {row.id for row in status(folder).tasks if row.state == "done"}
-        self.queue += [_Job(task.id, task.structure, places.run_folder(folder, task.id))
-                       for task in tasks if task.id not in done]
-
-    def _start_cell(self, name: str, cell: Cell, key: str) -> None:
-        """Put down the cell that runs start from, or queue the relaxation that makes it."""
-        if places.start_is_ready(self.folder, name, key):
-            return
-        if relaxation(self.config) is None:
-            places.write_start(self.folder, name, cell, key, {"settings": None, "result": None})
-        else:
-            self.queue.append(_Job(places.relax_task(name), name, None))
+        self.queue += [_Job(task.id, task.structure, places.run_folder(folder, task.id)) for task in tasks]
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -145,15 +169,17 @@ class _Driver:
         watched = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         last = 0.0
         try:
-            while (self.queue or self.workers) and self.signal is None:
+            while (self.queue or self.workers.alive) and self.signal is None:
                 self._fill()
-                self._reap()
+                for name, code in self.workers.reap():
+                    self._ended(self.jobs[name], code)
                 if time.monotonic() - last >= STATUS_EVERY_S:
                     last = time.monotonic()
                     self._report()
                 time.sleep(POLL_S)
         finally:
-            self._stop_workers()
+            for name, code in self.workers.stop():
+                self._ended(self.jobs[name], code)
             for number, handler in watched.items():
                 signal.signal(number, handler)
         self._report()
@@ -161,19 +187,19 @@ class _Driver:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self.signal is not None:  # a second time: at once
-            for _, process in self.workers.values():
-                process.kill()
+            self.workers.kill()
         self.signal = number
 
     def _fill(self) -> None:
         """Start queued jobs that can start, as many as there are places."""
         for job in list(self.queue):
-            if len(self.workers) >= self.limit:
+            if len(self.workers.alive) >= self.limit:
                 return
             if job.run is not None and self._must_wait(job, job.run):
                 continue
             self.queue.remove(job)
-            self.workers[job.id] = (job, self._launch(job))
+            self.jobs[job.id] = job
+            self.workers.launch(job.id)
 
     def _must_wait(self, job: _Job, run: Path) -> bool:
         """Not relaxed yet (or never: the job then leaves the queue), or a killed driver's worker is still stopping."""
@@ -186,56 +212,19 @@ class _Driver:
             self.stopped.append(job.id)
         return job not in self.queue or job.structure in self._waiting_for or holder(run / "lock") is not None
 
-    def _launch(self, job: _Job) -> subprocess.Popen[bytes]:
-        threads = str(self.config.resources.threads_per_process)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
-                       "ATOMFLOW_STOP_WITH_STDIN": "1"}
-        with open(places.log_file(self.folder, job.id), "ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "atomflow.campaign.worker", str(self.folder), job.id],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment,
-                start_new_session=True,  # Ctrl-C reaches the driver alone, which asks the workers to stop
-            )
-
-    def _reap(self) -> None:
-        """Take note of workers that have ended."""
-        for name, (job, process) in list(self.workers.items()):
-            code = process.poll()
-            if code is None:
-                continue
-            del self.workers[name]
-            if process.stdin is not None:
-                process.stdin.close()
-            self._ended(job, code)
-
     def _ended(self, job: _Job, code: int) -> None:
         if code == 0:
             self._waiting_for -= {job.structure} if job.run is None else set()
         elif code == EXIT_RESUME or (self.signal is not None and code == -signal.SIGTERM):
             self.stopped.append(job.id)
-        elif code < 0:
-            self.failed[job.id] = f"killed by {signal.Signals(-code).name}"
         else:
-            reason = places.read_json(places.progress_file(self.folder, job.id)).get("reason")
-            self.failed[job.id] = str(reason or f"exit code {code}")
-
-    def _stop_workers(self) -> None:
-        """Ask every worker to stop, wait for its checkpoint, kill what does not listen."""
-        for _, process in self.workers.values():
-            process.terminate()
-        deadline = time.monotonic() + STOP_PATIENCE_S
-        while self.workers:
-            self._reap()
-            if time.monotonic() > deadline:
-                for _, process in self.workers.values():
-                    process.kill()
-            time.sleep(0.05)
+            self.failed[job.id] = self.workers.why(job.id, code)
 
     # --- words ------------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
         if self.progress is not None:
-            self.progress(status(self.folder))
+            self.progress(status(self.folder, estimate=False))
 
     def _conclude(self) -> None:
         again = f"go on with: atomflow campaign run FILE -o {self.folder}"

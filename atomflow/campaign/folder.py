@@ -5,6 +5,7 @@
     runs/<task>/         run folders
     progress/<task>.json what the worker is doing, a few seconds old
     logs/<task>.log      what the worker said
+    slurm.json           what was given to a queue; slurm/: its scripts and which task is which element
     lock                 one driver at a time
 """
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from atomflow.campaign.config import CampaignConfig
-from atomflow.campaign.tasks import Task
+from atomflow.campaign.tasks import Extension, Task
 from atomflow.cell import Cell, write_cell
 from atomflow.errors import InputError
 from atomflow.runs.files import write_whole
@@ -69,8 +71,22 @@ def record(
     if (folder / FILE).exists():
         old = read(folder)
         _refuse_changes(folder, old, json.loads(json.dumps(plain(new))))
-        new["created"] = old["created"]
+        new["created"], new["extensions"] = old["created"], old.get("extensions", [])
     write_whole(folder / FILE, (json.dumps(plain(new), indent=1) + "\n").encode())
+
+
+def extensions(folder: Path) -> list[Extension]:
+    """The runs that ``extend`` has added to those of the campaign file; none where there is no campaign yet."""
+    if not (folder / FILE).exists():
+        return []
+    return [Extension(**item) for item in read(folder).get("extensions", [])]
+
+
+def extend(folder: Path, new: list[Extension]) -> None:
+    """Put further runs on record; the next :func:`record` makes tasks of them."""
+    data = read(folder)
+    data["extensions"] = [*data.get("extensions", []), *(asdict(item) for item in new)]
+    write_json(folder / FILE, data)
 
 
 def _refuse_changes(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from atomflow.campaign import folder as places
+from atomflow.campaign.estimates import PATIENCE_S, StructureEstimate, estimates
+from atomflow.campaign.queue import NOWHERE, Place, in_queue
 from atomflow.errors import InputError
 from atomflow.runs.lock import holder
 from atomflow.runs.manifest import read_manifest
 
 #: in the order in which they are shown
-STATES = ("done", "running", "stopped", "killed", "failed", "waiting")
+STATES = ("done", "running", "queued", "stopped", "killed", "failed", "waiting")
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class TaskStatus:
     """One task now.
 
     Attributes:
-        state: ``waiting`` (not begun), ``running``, ``stopped`` (on request), ``killed`` (its process vanished),
-            ``failed``, ``done``.
+        state: ``waiting`` (not begun), ``queued`` (with SLURM), ``running``, ``stopped`` (on request), ``killed`` (its
+            process vanished), ``failed``, ``done``.
         progress: 0 to 1.
         seconds_left: at the present speed, of a running task; None where nobody can say.
         warning: the last warning of the run, or why it failed.
@@ -52,6 +54,7 @@ class CampaignStatus:
         driver: process, machine and start of the driver at work, or None.
         relaxing: structure → words, for those not ready yet.
         warnings: of the structures; those of a run are with its task.
+        estimates: where the Arrhenius line of each structure stands, from the runs that are done.
     """
 
     name: str
@@ -62,6 +65,7 @@ class CampaignStatus:
     warnings: list[str]
     ns_per_day: float
     seconds_left: float | None
+    estimates: list[StructureEstimate]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -69,8 +73,13 @@ class CampaignStatus:
         found = Counter(task.state for task in self.tasks)
         return {state: found[state] for state in STATES if found[state]}
 
+    @property
+    def active(self) -> bool:
+        """Whether something runs, or will without anybody doing anything."""
+        return self.driver is not None or any(task.state in ("running", "queued") for task in self.tasks)
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "counts": self.counts}
+        return {**asdict(self), "counts": self.counts, "estimates": [item.to_json() for item in self.estimates]}
 
     def line(self) -> str:
         """The whole campaign in one line."""
@@ -95,11 +104,16 @@ class CampaignStatus:
                   else "nobody is driving it")
         return "\n".join([table(rows, ["task", "state", "done", "left", "last warning"]), "",
                           *(f"warning: {text}" for text in self.warnings),
+                          *(item.line() for item in self.estimates),
                           f"{self.name}: {self.line()}; {driver}"])
 
 
-def status(folder: str | Path) -> CampaignStatus:
+def status(folder: str | Path, estimate: bool = True) -> CampaignStatus:
     """Read the state of the campaign in ``folder``; works while it runs, and without torch.
+
+    Args:
+        estimate: also where the activation energies stand; what has been computed before is not computed again, and no
+            more than about a second is spent on it.
 
     Raises:
         InputError: it is no campaign folder.
@@ -107,26 +121,38 @@ def status(folder: str | Path) -> CampaignStatus:
     folder = Path(folder)
     campaign = places.read(folder)
     driver = holder(folder / "lock")
-    tasks = [_task(folder, item) for item in campaign["tasks"]]
+    warnings = _structure_warnings(folder, campaign)
+    queued: dict[str, Place] = {}
+    try:
+        queued = in_queue(folder)
+    except InputError as error:
+        warnings.append(str(error))
+    tasks = [_task(folder, item, queued) for item in campaign["tasks"]]
     speeds = [task.ns_per_day for task in tasks if task.state == "running" and task.ns_per_day]
-    return CampaignStatus(campaign["name"], str(folder), driver, tasks, _relaxing(folder, campaign, driver is not None),
-                          _structure_warnings(folder, campaign), sum(speeds), _time_left(tasks))
+    done = [task for task in tasks if task.state == "done"]
+    return CampaignStatus(
+        campaign["name"], str(folder), driver, tasks, _relaxing(folder, campaign, driver is not None, queued), warnings,
+        sum(speeds), _time_left(tasks), estimates(folder, done, PATIENCE_S) if estimate else [])
 
 
-def _task(folder: Path, item: dict[str, Any]) -> TaskStatus:
+def _task(folder: Path, item: dict[str, Any], queued: dict[str, Place]) -> TaskStatus:
     live = places.read_json(places.progress_file(folder, item["id"]))
     run = places.run_folder(folder, item["id"])
     total = max(1, int(item["steps_total"]))
+    place = queued.get(item["id"], NOWHERE)
     common = {key: item[key] for key in ("id", "structure", "temperature_K", "seed")}
     try:
         manifest = read_manifest(run)
     except InputError:
         failed = live.get("stage") == "failed"
-        return TaskStatus(**common, state="failed" if failed else "waiting", step=0, steps_total=total, progress=0.0,
-                          time_ps=None, ns_per_day=None, seconds_left=None, warning=live.get("reason"))
+        state = place.state or ("failed" if failed else "waiting")
+        return TaskStatus(**common, state=state, step=0, steps_total=total, progress=0.0,
+                          time_ps=None, ns_per_day=None, seconds_left=None, warning=place.trouble or live.get("reason"))
     state = manifest["state"]
     if state in ("running", "prepared"):
-        state = "running" if holder(run / "lock") else "killed"
+        state = "running" if holder(run / "lock") or place.state == "running" else "killed"
+    if place.state == "queued" and state in ("stopped", "killed"):
+        state = "queued"
     running = state == "running"
     step = int(manifest["progress"]["step"])
     if running:  # the progress file is younger than the last checkpoint; without a process only the latter counts
@@ -141,23 +167,26 @@ def _task(folder: Path, item: dict[str, Any]) -> TaskStatus:
         time_ps=live.get("time_ps") if running and "time_ps" in live else manifest["progress"].get("time_ps"),
         ns_per_day=live.get("ns_per_day") if running else manifest["summary"].get("ns_per_day"),
         seconds_left=live.get("seconds_left") if running else None,
-        warning=warnings[-1] if warnings else None,
+        warning=place.trouble or (warnings[-1] if warnings else None),
     )
 
 
-def _relaxing(folder: Path, campaign: dict[str, Any], driven: bool) -> dict[str, str]:
+def _relaxing(
+    folder: Path, campaign: dict[str, Any], driven: bool, queued: dict[str, Place]
+) -> dict[str, str]:
     words = {}
     for structure in campaign["structures"]:
         if places.cell_file(folder, structure).with_suffix(".json").exists():
             continue
         live = places.read_json(places.progress_file(folder, places.relax_task(structure)))
         stage = live.get("stage")
+        place = queued.get(places.relax_task(structure), NOWHERE)
         if stage == "failed":
             words[structure] = f"relaxation failed ({live.get('reason')})"
-        elif stage == "relaxing" and driven:
+        elif stage == "relaxing" and (driven or place.state == "running"):
             words[structure] = f"relaxing, step {live['step']}, largest force {live['fmax_eV_per_A']:.3f} eV/Å"
         else:
-            words[structure] = "not relaxed yet"
+            words[structure] = "not relaxed yet" + (", queued" if place.state == "queued" else "")
     return words
 
 
@@ -182,7 +211,7 @@ def _time_left(tasks: list[TaskStatus]) -> float | None:
     lanes = [task.seconds_left or 0.0 for task in running]
     heapq.heapify(lanes)
     for task in tasks:
-        if task.state in ("waiting", "stopped", "killed"):
+        if task.state in ("waiting", "queued", "stopped", "killed"):
             heapq.heappush(lanes, heapq.heappop(lanes) + pace * (task.steps_total - task.step))
     return max(lanes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +36,15 @@ class Task:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Extension:
+    """A run beyond those that the campaign file asks for: one more seed of a structure at one of its temperatures."""
+
+    structure: str
+    temperature_K: float
+    seed: int
+
+
 def digest(*parts: Any) -> str:
     """sha256 of JSON-able parts, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -55,15 +65,19 @@ def start_key(cell: Cell, identity: dict[str, Any], config: CampaignConfig) -> s
     return digest(cell.sha256, relaxed, model)
 
 
-def expand(config: CampaignConfig, cells: dict[str, Cell], identity: dict[str, Any]) -> list[Task]:
+def expand(
+    config: CampaignConfig, cells: dict[str, Cell], identity: dict[str, Any], extensions: Iterable[Extension] = ()
+) -> list[Task]:
     """All tasks of a campaign, in the order in which they are begun: the longest first (they then end together), among
     equals the hottest first (there a broken setting shows soonest)."""
+    planned = [Extension(structure, temperature, seed)
+               for temperature in sorted(config.temperatures_K, reverse=True)
+               for structure in cells for seed in config.seed_list]
     tasks = []
-    for temperature in sorted(config.temperatures_K, reverse=True):
-        for structure, cell in cells.items():
-            for seed in config.seed_list:
-                md = config.md_config(temperature, seed)
-                key = digest(start_key(cell, identity, config), identity["sha256"], identity["dtype"], md.dump())
-                tasks.append(Task(f"{structure}-{temperature:g}K-s{seed}-{key[:8]}", key, structure, temperature, seed,
-                                  len(cell), md.total_steps, md.production_steps // md.frame_every + 1, md.dump()))
+    for wanted in dict.fromkeys([*planned, *(item for item in extensions if item.structure in cells)]):
+        cell, md = cells[wanted.structure], config.md_config(wanted.temperature_K, wanted.seed)
+        key = digest(start_key(cell, identity, config), identity["sha256"], identity["dtype"], md.dump())
+        tasks.append(Task(f"{wanted.structure}-{wanted.temperature_K:g}K-s{wanted.seed}-{key[:8]}", key,
+                          wanted.structure, wanted.temperature_K, wanted.seed, len(cell), md.total_steps,
+                          md.production_steps // md.frame_every + 1, md.dump()))
     return sorted(tasks, key=lambda task: -task.steps_total * task.n_atoms)  # stable

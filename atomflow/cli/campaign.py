@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from atomflow.errors import InputError
+
 if TYPE_CHECKING:
     from atomflow.campaign import CampaignStatus
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True,
-                  help="Plan, run and watch structures × temperatures × seeds.")
+                  help="Plan, run, watch and extend structures × temperatures × seeds.")
 
 _FILE = typer.Argument(..., metavar="FILE", help="Campaign file (YAML), e.g. workflows/bulk/quickstart.yaml.")
+
+_DIR = typer.Argument(..., metavar="DIR", help="Folder of a campaign.")
+_ON = typer.Option("local", "--on", metavar="WHERE", help="local (this machine) or slurm.")
 
 
 @app.command()
@@ -38,13 +44,16 @@ def plan(
 @app.command()
 def run(
     file: Path = _FILE,
-    out: Path = typer.Option(..., "--output", "-o", metavar="DIR", help="Folder of the campaign, new or begun."),
+    out: Path | None = typer.Option(None, "--output", "-o", metavar="DIR", help="Folder of the campaign, new or not."),
     processes: int | None = typer.Option(None, "--processes", "-n", min=1, help="Workers; overrides the file."),
+    on: str = _ON,
+    dry_run: bool = typer.Option(False, "--dry-run", help="With --on slurm: print the scripts, hand nothing in."),
     as_json: bool = typer.Option(False, "--json", help="Print the state at the end as one JSON object."),
 ) -> None:
     """Run the campaign, or what is left of it: done tasks are skipped, begun ones resumed.
 
-    Ctrl-C or SIGTERM stops it cleanly (exit code 75); the same command goes on.
+    Ctrl-C or SIGTERM stops it cleanly (exit code 75); the same command goes on. With --on slurm the jobs are handed in
+    and the command returns.
 
     \b
     Example:
@@ -53,7 +62,16 @@ def run(
     from atomflow import campaign
     from atomflow.cli import output
 
+    on_slurm = _is_slurm(on)
     config = campaign.load(file)
+    if dry_run:
+        if not on_slurm:
+            raise InputError("--dry-run shows scripts and needs --on slurm; see atomflow campaign plan for the rest")
+        return output.show("\n".join(campaign.dry_run(config, out or Path(config.name))))
+    if out is None:
+        raise InputError("where to? give the folder of the campaign with -o DIR")
+    if on_slurm:
+        return _tell_submitted(campaign.submit(config, out), out, as_json)
     if processes is not None:
         config = config.model_copy(update={"resources": config.resources.model_copy(update={"processes": processes})})
     printer = _Printer()
@@ -66,10 +84,14 @@ def run(
 
 @app.command()
 def status(
-    folder: Path = typer.Argument(..., metavar="DIR", help="Folder of a campaign."),
+    folder: Path = _DIR,
+    watch: bool = typer.Option(False, "--watch", "-w", help="Show it again and again until nothing runs any more."),
+    every: float = typer.Option(5.0, "--every", min=0.2, metavar="SECONDS", help="With --watch: how often."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Show every task's state, progress, time left and last warning; also while it runs.
+    """Show every task's state, progress, time left, last warning, and the activation energies so far.
+
+    It works while the campaign runs, on any machine that sees the folder, without torch.
 
     \b
     Example:
@@ -78,8 +100,95 @@ def status(
     from atomflow.campaign.state import status as read
     from atomflow.cli import output
 
+    if watch and as_json:
+        raise InputError("--watch and --json: give one of the two; --json prints one object")
     found = read(folder)
+    while watch and found.active:
+        output.show(("\033[H\033[2J" if sys.stdout.isatty() else "") + found.text())
+        time.sleep(every)
+        found = read(folder)
     output.emit_json(found) if as_json else output.show(found.text())
+
+
+@app.command()
+def cancel(folder: Path = _DIR) -> None:
+    """End the campaign's work, on this machine and in the queue; every run keeps a checkpoint.
+
+    \b
+    Example:
+      atomflow campaign cancel runs/quickstart
+    """
+    from atomflow import campaign
+    from atomflow.cli import output
+
+    output.show(campaign.cancel(folder))
+
+
+@app.command()
+def retry(
+    folder: Path = _DIR,
+    failed: bool = typer.Option(False, "--failed", help="Only what failed, not what was stopped or killed."),
+    on: str = _ON,
+    as_json: bool = typer.Option(False, "--json", help="Print the state at the end as one JSON object."),
+) -> None:
+    """Try again what is not done, from the checkpoints, with the settings on record; no campaign file is needed.
+
+    \b
+    Example:
+      atomflow campaign retry runs/quickstart --failed
+    """
+    from atomflow import campaign
+    from atomflow.cli import output
+
+    printer = _Printer()
+    try:
+        tried = campaign.retry(folder, failed, _is_slurm(on), printer)
+    finally:
+        printer.end()
+    final = campaign.status(folder)
+    tasks = f"{len(tried)} task{'' if len(tried) == 1 else 's'}"
+    output.emit_json(final) if as_json else output.show(f"{final.name}: {tasks} tried again; {final.line()}")
+
+
+@app.command()
+def extend(
+    folder: Path = _DIR,
+    target_ea_error: float = typer.Option(..., "--target-ea-error", metavar="EV", help="Half the interval of Ea, eV."),
+    budget_hours: float | None = typer.Option(None, "--budget-hours", metavar="H", help="Computing hours to add."),
+    as_json: bool = typer.Option(False, "--json", help="Print how it ended as one JSON object."),
+) -> None:
+    """Add runs where they narrow the activation energy most per hour, until it is known well enough.
+
+    What is not done yet is run first. The same command goes on after a stop.
+
+    \b
+    Example:
+      atomflow campaign extend runs/quickstart --target-ea-error 0.05 --budget-hours 2
+    """
+    from atomflow import campaign
+    from atomflow.cli import output
+
+    printer = _Printer()
+    try:
+        ended = campaign.extend(folder, target_ea_error, budget_hours, say=output.say, progress=printer)
+    finally:
+        printer.end()
+    output.emit_json(ended) if as_json else output.show(ended.text())
+
+
+def _is_slurm(on: str) -> bool:
+    if on not in ("local", "slurm"):
+        raise InputError(f"--on is local or slurm, not '{on}'")
+    return on == "slurm"
+
+
+def _tell_submitted(jobs: list[str], folder: Path, as_json: bool) -> None:
+    from atomflow.cli import output
+
+    words = (f"handed to SLURM as job {', '.join(jobs)}" if jobs else "nothing to hand in: all is done or in the queue")
+    if as_json:
+        return output.emit_json({"jobs": jobs})
+    output.show(f"{words}; watch it with: atomflow campaign status {folder} --watch")
 
 
 class _Printer:

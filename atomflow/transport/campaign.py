@@ -13,15 +13,20 @@ import numpy as np
 
 from atomflow.errors import AtomflowError, InputError
 from atomflow.estimate import Estimate
-from atomflow.transport.analyze import analyze, measured_temperature_K
+from atomflow.transport.analyze import analyze, measured_temperature_K, temperature_scatter
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Line, Point, distance_in_words, fit
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.displacement import MIN_FRAMES
 from atomflow.transport.kink import Kink, find_kink
 from atomflow.transport.result import TransportResult
 
-#: A run whose mean temperature is farther off than this is another temperature's run.
+#: A run whose mean temperature is farther off than this, and farther than chance takes it, is another temperature's run.
 MAX_TEMPERATURE_ERROR = 0.05
+#: ... in units of the scatter that a run so short and a cell so small must show.
+MAX_TEMPERATURE_SIGMA = 3.0
+#: Settings in which runs of one Arrhenius line may differ: a colder run may be longer, with rarer frames.
+_NOT_PHYSICS = ("seed", "temperature_K", "time_ps", "equilibration_ps", "frame_interval_fs", "thermo_interval_fs",
+                "checkpoint_interval_ps")
 #: meV/atom/ps of the conserved energy; above it the run is not at equilibrium with its own Hamiltonian.
 MAX_ENERGY_DRIFT = 10.0
 #: Monoclinic to rhombohedral Na3Zr2Si2PO12.
@@ -104,7 +109,8 @@ def analyze_campaign(
 ) -> CampaignResult:
     """Analyze every run folder below ``folder``; pool what differs in nothing but the seed.
 
-    Runs that failed, are too short, sat more than 5 % off their temperature or drifted in energy are left out by name.
+    Runs that failed, are too short, sat farther off their temperature than chance takes so short a run, or drifted in
+    energy are left out by name.
 
     Raises:
         InputError: there is no run in the folder.
@@ -113,16 +119,16 @@ def analyze_campaign(
     found = find_runs(folder)
     if not found:
         raise InputError(f"{folder} holds no run: neither run.json nor folders with one")
-    pools: dict[tuple[str, float, str], list[Any]] = defaultdict(list)
+    pools: dict[tuple[str, float, str, float], list[Any]] = defaultdict(list)
     excluded, warnings = [], []
     for path in found:
-        trajectory, reason = _usable(path, discard_ps)
+        trajectory, reason = usable(path, discard_ps)
         if reason:
             excluded.append({"run": path.name, "reason": reason})
             continue
         pools[_key(trajectory)].append(trajectory)
     groups = []
-    for (structure, temperature, identity), pool in sorted(pools.items()):
+    for (structure, temperature, identity, _), pool in sorted(pools.items()):
         if progress:
             progress(f"{structure} at {temperature:g} K: {len(pool)} run(s)")
         try:
@@ -203,7 +209,7 @@ def _lines(groups: list[tuple[str, Group]], level: float) -> list[Arrhenius]:
     return lines
 
 
-def _usable(path: Path, discard_ps: float) -> tuple[Any, str]:
+def usable(path: Path, discard_ps: float = 0.0) -> tuple[Any, str]:
     """The opened run and an empty string, or why it is left out."""
     from atomflow import runs
 
@@ -224,24 +230,27 @@ def _usable(path: Path, discard_ps: float) -> tuple[Any, str]:
 def _out_of_bounds(run: Any, manifest: dict[str, Any]) -> str:
     target, mean = run.temperature_K, measured_temperature_K(run)
     nve = (manifest.get("config") or {}).get("ensemble") == "nve"
-    if target and mean and not nve and abs(mean / target - 1) > MAX_TEMPERATURE_ERROR:
-        return f"mean temperature {mean:.0f} K is {100 * (mean / target - 1):+.1f} % off the target of {target:g} K"
+    bound = max(MAX_TEMPERATURE_ERROR, MAX_TEMPERATURE_SIGMA * temperature_scatter(run))
+    if target and mean and not nve and abs(mean / target - 1) > bound:
+        return (f"mean temperature {mean:.0f} K is {100 * (mean / target - 1):+.1f} % off the target of {target:g} K "
+                f"(bound {100 * bound:.1f} %)")
     drift = (manifest.get("summary") or {}).get("energy_drift_meV_per_atom_per_ps")
     if drift is not None and abs(drift) > MAX_ENERGY_DRIFT:
         return f"the conserved energy drifts by {drift:.3g} meV/atom/ps (bound {MAX_ENERGY_DRIFT:g})"
     return ""
 
 
-def _key(run: Any) -> tuple[str, float, str]:
-    """(structure, temperature, everything else that must agree)."""
+def _key(run: Any) -> tuple[str, float, str, float]:
+    """(structure, temperature, what else the physics depends on, frame interval): runs of one key are pooled."""
     manifest = run.manifest
     labels = manifest.get("labels") or {}
     cell = manifest.get("cell") or {}
-    config = {k: v for k, v in (manifest.get("config") or {}).items() if k not in ("seed", "temperature_K")}
+    config = {k: v for k, v in (manifest.get("config") or {}).items() if k not in _NOT_PHYSICS}
     rest = {"potential": (manifest.get("potential") or {}).get("sha256"), "config": config}
     target = (manifest.get("config") or {}).get("temperature_K")
     structure = str(labels.get("structure") or cell.get("formula") or "structure")
-    return structure, float(target or run.temperature_K or 0.0), json.dumps(rest, sort_keys=True)
+    identity = json.dumps(rest, sort_keys=True)
+    return structure, float(target or run.temperature_K or 0.0), identity, float(run.frame_interval_fs)
 
 
 def _name(folder: Path) -> str:
