@@ -14,17 +14,18 @@ IONS, FRAMEWORK = 20, 4
 
 
 def write_run(folder, seed, temperature=600.0, d_A2_per_ps=0.1, frames=200, structure="ordered", state="done",
-              mean_temperature=None, drift=0.1, sha="a" * 64):
+              mean_temperature=None, drift=0.1, sha="a" * 64, config=None):
     """A real run folder whose ions walk with a known D (0: they vibrate)."""
     rng = np.random.default_rng(seed)
     lattice = np.diag([14.0, 15.0, 16.0])
     start = rng.uniform(0, 14, (IONS + FRAMEWORK, 3))
     cell = Cell([11] * IONS + [40] * FRAMEWORK, start, lattice)
-    config = {"ensemble": "nvt", "temperature_K": temperature, "seed": seed, "frame_interval_fs": 100.0}
+    settings = {"ensemble": "nvt", "temperature_K": temperature, "seed": seed, "frame_interval_fs": 100.0,
+              **(config or {})}
     walk = np.zeros((frames, IONS + FRAMEWORK, 3))
     walk[:, :IONS] = gaussian_walk(rng, frames, IONS, d_A2_per_ps, 0.1) + cage(rng, frames, IONS, 0.2, 2)
     labels = {"structure": structure, "task": folder.name}
-    with RunWriter.create(folder, config, cell, {"name": "made-up", "sha256": sha}, labels, frames) as writer:
+    with RunWriter.create(folder, settings, cell, {"name": "made-up", "sha256": sha}, labels, frames) as writer:
         for step in range(frames):
             writer.frame(step, step * 100.0, start + walk[step], lattice)
             writer.thermo(step, step * 100.0, {"temperature_K": mean_temperature or temperature,
@@ -48,7 +49,7 @@ def campaign(tmp_path_factory):
     write_run(runs / "cold-1", 91, 350.0, 0.0)
     write_run(runs / "failed-1", 92, state="failed")
     write_run(runs / "short-1", 93, frames=10, state="stopped")
-    write_run(runs / "hot-1", 94, mean_temperature=660.0)
+    write_run(runs / "hot-1", 94, mean_temperature=780.0)
     write_run(runs / "drifting-1", 95, drift=50.0)
     (place / "campaign.json").write_text(json.dumps({"config": {"name": "demo"}}))
     return place
@@ -77,7 +78,7 @@ def test_what_is_left_out_is_named_with_its_reason(campaign):
     assert set(reasons) == {"failed-1", "short-1", "hot-1", "drifting-1"}
     assert "made to fail" in reasons["failed-1"]
     assert "10 frames" in reasons["short-1"]
-    assert "+10.0 %" in reasons["hot-1"]
+    assert "+30.0 %" in reasons["hot-1"]
     assert "50 meV" in reasons["drifting-1"]
 
 
@@ -90,6 +91,23 @@ def test_a_plain_folder_of_runs_and_different_potentials(tmp_path):
     assert len(result.groups) == len(result.arrhenius) == 2
     assert result.arrhenius[0].line.activation_energy_eV.high is None
     assert any("two are needed" in text for text in result.arrhenius[0].warnings)
+
+
+def test_a_short_run_is_kept_when_chance_takes_its_temperature_that_far(tmp_path):
+    """Ten per cent off: chance for 3 ps of few atoms, not for 60 ps of as many."""
+    write_run(tmp_path / "short", 1, frames=30, mean_temperature=660.0)
+    write_run(tmp_path / "long", 2, frames=6000, mean_temperature=660.0)
+    assert [item["run"] for item in analyze_campaign(tmp_path).excluded] == ["long"]
+
+
+def test_runs_of_one_line_may_differ_in_length(tmp_path):
+    """Colder runs are longer: still one Arrhenius line, and seeds of different length are pooled."""
+    write_run(tmp_path / "a", 1, 600.0, frames=600, config={"time_ps": 60.0})
+    write_run(tmp_path / "b", 2, 600.0, frames=300, config={"time_ps": 30.0})
+    write_run(tmp_path / "c", 3, 700.0, frames=400, config={"time_ps": 40.0})
+    result = analyze_campaign(tmp_path)
+    assert [group.result.n_runs for group in result.groups] == [2, 1]
+    assert len(result.arrhenius) == 1
 
 
 def test_the_measured_temperature_is_used_and_said(tmp_path):

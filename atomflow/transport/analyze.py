@@ -225,6 +225,18 @@ def measured_temperature_K(trajectory: Any) -> float | None:
     return float(values.mean()) if len(values) and np.isfinite(values).all() else None
 
 
+def temperature_scatter(run: Any) -> float:
+    """Relative standard error that the mean temperature of a thermostatted run must show by chance.
+
+    Canonical: the temperature of one instant scatters by √(2/(3N−3)). Instants are independent after about twice the
+    thermostat's relaxation time τ, since the potential energy shares in what the thermostat gives; a run of length t
+    holds t/4τ such stretches, at least one.
+    """
+    tau_fs = float((run.manifest.get("config") or {}).get("thermostat_time_fs") or 500.0)
+    length_fs = (run.n_frames - 1) * run.frame_interval_fs
+    return float(np.sqrt(2.0 / max(3 * run.n_atoms - 3, 1) / max(1.0, length_fs / (4.0 * tau_fs))))
+
+
 def _as_list(trajectories: Any) -> Iterable[Any]:
     if isinstance(trajectories, (list, tuple)):
         if not trajectories:
