@@ -20,7 +20,7 @@ from atomflow.transport.displacement import MIN_FRAMES
 from atomflow.transport.kink import Kink, find_kink
 from atomflow.transport.result import TransportResult
 
-#: A run whose mean temperature is farther off than this, and farther than chance takes it, is another temperature's run.
+#: A run whose mean temperature is farther off than this, and than chance takes it, is another temperature's run.
 MAX_TEMPERATURE_ERROR = 0.05
 #: ... in units of the scatter that a run so short and a cell so small must show.
 MAX_TEMPERATURE_SIGMA = 3.0
