@@ -54,7 +54,8 @@ def check_cell(cell: Cell) -> CellCheck:
     """Check a cell without changing it or raising; see :func:`require_sound`.
 
     The coordination rules are those of the NASICON framework: they are applied to cells that hold Na, Zr, O and Si or
-    P, and there to the atoms of crystal grains (regions glass, metal and boundary are left out).
+    P, and there to the atoms of crystal grains (regions glass, metal and boundary are left out). In the grains of a
+    boundary only Si and P are held to them: near a boundary or a surface Zr may lack oxygen.
     """
     from ase.neighborlist import neighbor_list
 
@@ -115,10 +116,10 @@ def _coordination(
 ) -> dict[str, dict[int, int]]:
     if not ({"Na", "Zr", "O"} <= set(cell.composition) and {"Si", "P"} & set(cell.composition)):
         return {}
-    crystal = np.isin(cell.regions, ("bulk", "grain_a", "grain_b"))
     result: dict[str, dict[int, int]] = {}
     for element, (_, cutoff) in COORDINATION.items():
-        atoms = np.flatnonzero((symbols == element) & crystal)
+        where = ("bulk", "grain_a", "grain_b") if element in ("Si", "P") else ("bulk",)
+        atoms = np.flatnonzero((symbols == element) & np.isin(cell.regions, where))
         if len(atoms):
             bonds = (symbols[second] == "O") & (distance < cutoff)
             neighbours = np.bincount(first[bonds], minlength=len(cell))[atoms]
