@@ -32,6 +32,9 @@ def analyze(
     elements: Annotated[str | None, typer.Option(help="Elements of LAMMPS types 1, 2, ..., like Na,Zr,O.")] = None,
     sites: Annotated[bool, typer.Option("--sites", help="Add occupancies and hops of the named sites.")] = False,
     van_hove: Annotated[bool, typer.Option("--van-hove", help="Add the self van Hove function.")] = False,
+    by: Annotated[str | None, typer.Option("--by", help="region: resolve one run by the regions of its cell.")] = None,
+    along: Annotated[str, typer.Option(help="With --by region: lattice vector across the planes, x, y or z.")] = "z",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="With --by region: profile, .csv or figure.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Analyze a run, a folder of runs, or a trajectory of another program.
@@ -39,19 +42,22 @@ def analyze(
     \b
     Example:
       atomflow analyze runs/quickstart
+      atomflow analyze RUN --by region --along z -o profile.png
       atomflow analyze XDATCAR --species Na --temperature 1000 --frame-interval-fs 20 --json
     """
     from atomflow.cli import output
+    from atomflow.cli.analyze_regions import check_by, show_regions
     from atomflow.transport.campaign import analyze_campaign, find_runs
 
+    check_by(by, out, sites or van_hove, framework)
     options = {"species": species, "discard_ps": discard_ps, "memory_MB": memory_mb, "level": level,
                "hop_length_A": hop_length_a}
     if not where.exists():
         raise InputError(f"there is no {where}; give a run folder, a folder of runs, or a trajectory file")
     found = find_runs(where) if where.is_dir() else []
     if where.is_dir() and found != [where]:
-        if sites or van_hove:
-            raise InputError("--sites and --van-hove are for one run; name one of the folders in it")
+        if sites or van_hove or by:
+            raise InputError("--by region, --sites and --van-hove are for one run; name one of the folders in it")
         if temperature is not None or frame_interval_fs is not None:
             raise InputError("--temperature and --frame-interval-fs are for foreign trajectories, not a folder of runs")
         result = analyze_campaign(where, progress=output.say, framework=_framework(framework), charge_e=charge,
@@ -60,6 +66,13 @@ def analyze(
             output.emit_json(result)
         else:
             output.show(campaign_text(result))
+        return
+    if by:
+        from atomflow import runs
+
+        trajectory = runs.open_trajectory(where, frame_interval_fs, temperature, format,
+                                          elements=elements.split(",") if elements else None)
+        show_regions(trajectory, along, out, json_, {**options, "charge_e": charge})
         return
     _one(where, json_, sites, van_hove, temperature, frame_interval_fs, format, elements,
          {**options, "framework": _framework(framework), "charge_e": charge})

@@ -1,0 +1,196 @@
+"""Region-resolved transport against three planted diffusivities, walls, partition and drifting frameworks."""
+
+import json
+
+import numpy as np
+import pytest
+from region_walks import DT_PS, LATTICE, NAMES, WIDTH_A, three_regions
+from synthetic import write_run
+from transport_walks import MemoryTrajectory
+
+from atomflow.cell import Cell
+from atomflow.cli.main import run
+from atomflow.errors import InputError
+from atomflow.transport.regions import analyze_regions
+from atomflow.transport.slabs import find_slabs, region_paths
+
+PLANTED = (1.0, 0.1, 0.4)
+
+
+def coverage(trajectories, planted=PLANTED):
+    """{(region, direction): (share of intervals that hold the truth, mean of value/truth)}."""
+    held, ratio = {}, {}
+    for trajectory in trajectories:
+        for region in analyze_regions(trajectory, hop_length_A=1.0).regions:
+            truth = planted[NAMES.index(region.region)] * 1e-4
+            for direction in ("along", "across"):
+                estimate = getattr(region, direction).estimate
+                held.setdefault((region.region, direction), []).append(estimate.overlaps(truth, truth))
+                ratio.setdefault((region.region, direction), []).append((estimate.value or np.nan) / truth)
+    return {key: (np.mean(held[key]), np.nanmean(ratio[key])) for key in held}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kwargs", [
+    {},
+    {"walls": True, "vibration_A": 0.15},
+    {"partition": 3.0, "drift_A_per_ps": (0.05, -0.03, 0.0)},
+], ids=["open", "walls and vibration", "partition and drift"])
+def test_intervals_hold_the_three_planted_diffusivities_as_often_as_they_say(kwargs):
+    found = coverage(three_regions(np.random.default_rng(11), runs=300, **kwargs))
+    assert len(found) == 6
+    assert 0.93 <= np.mean([share for share, _ in found.values()]) <= 0.97
+    for key, (share, ratio) in found.items():
+        assert 0.915 <= share <= 0.985, key  # 300 runs: two and a half standard errors beyond 93-97 %
+        assert ratio == pytest.approx(1.0, abs=0.03), key
+
+
+def test_three_planted_diffusivities_are_found():
+    found = coverage(three_regions(np.random.default_rng(2), runs=5, frames=1000, vibration_A=0.1))
+    for key, (_, ratio) in found.items():
+        assert ratio == pytest.approx(1.0, abs=0.2), key
+    assert np.mean([share for share, _ in found.values()]) > 0.75
+
+
+def test_walls_are_not_crossed_and_open_borders_at_the_planted_rate():
+    closed = analyze_regions(three_regions(np.random.default_rng(3), walls=True)[0], hop_length_A=1.0)
+    assert len(closed.crossings) == 6
+    assert all(c.count == 0 and c.rate_per_ps.is_upper_limit for c in closed.crossings)
+    assert all(region.residence_ps is None for region in closed.regions)
+    opened = analyze_regions(three_regions(np.random.default_rng(3), d_A2_per_ps=(1.0, 1.0, 1.0), ions=60)[0],
+                             hop_length_A=1.0)
+    rates = np.array([c.rate_per_ps.value for c in opened.crossings])
+    # settled 1 Å deep on either side: the flux of a uniform gas over a path of 2 Å, D/(w·2)
+    assert rates.mean() == pytest.approx(1.0 / (WIDTH_A * 2 * 1.0), rel=0.25)
+
+
+def test_partition_shows_in_the_density_profile():
+    trajectory = three_regions(np.random.default_rng(4), partition=4.0, ions=500, frames=300)[0]
+    result = analyze_regions(trajectory, hop_length_A=1.0)
+    density = {region.region: region.density_per_A3 for region in result.regions}
+    assert density["glass"] / density["grain_a"] == pytest.approx(4.0, rel=0.25)
+    assert sum(region.mean_ions for region in result.regions) == pytest.approx(500, rel=1e-9)
+    profile = result.profile
+    volume = result.height_A / len(profile.place_A) * np.linalg.det(LATTICE) / result.height_A
+    assert profile.density_per_A3.sum() * volume == pytest.approx(500, rel=1e-9)
+    middle = [k for k, name in enumerate(profile.region) if name == "glass"][3:-3]
+    outer = [k for k, name in enumerate(profile.region) if name == "grain_a"][3:-3]
+    assert profile.density_per_A3[middle].mean() > 3 * profile.density_per_A3[outer].mean()
+    assert np.nanmean(profile.diffusivity_cm2_per_s[middle]) == pytest.approx(1e-5, rel=0.2)
+    assert np.nanmean(profile.diffusivity_cm2_per_s[outer]) == pytest.approx(1e-4, rel=0.2)
+
+
+def test_each_region_moves_with_its_own_framework():
+    still = three_regions(np.random.default_rng(5), d_A2_per_ps=(0.2, 0.2, 0.2), drift_A_per_ps=(0.4, -0.4, 0.0))[0]
+    result = analyze_regions(still, hop_length_A=1.0)
+    for region in result.regions:
+        assert region.along.estimate.value == pytest.approx(2e-5, rel=0.25)
+        assert "its own framework (28 atoms)" in region.reference
+
+
+def test_a_metal_without_framework_is_measured_from_the_cell():
+    rng = np.random.default_rng(6)
+    trajectory = three_regions(rng, walls=True)[0]
+    is_b = (trajectory.symbols == "Zr") & (trajectory.regions == "grain_b")
+    trajectory.symbols = np.where(is_b, "Na", trajectory.symbols)
+    trajectory.regions = np.where(trajectory.regions == "grain_b", "metal", trajectory.regions)
+    result = analyze_regions(trajectory, hop_length_A=1.0)
+    metal = next(region for region in result.regions if region.region == "metal")
+    assert "centre of mass of the cell" in metal.reference
+    assert metal.width_A == pytest.approx(WIDTH_A, abs=1.0)
+
+
+def test_slabs_follow_the_labels_around_the_box_and_swallow_slivers():
+    place = np.concatenate([np.linspace(0.02, 0.38, 40), np.linspace(0.42, 0.78, 40), np.linspace(0.82, 0.98, 20)])
+    labels = np.array(["a"] * 40 + ["b"] * 40 + ["a"] * 20)
+    slabs = find_slabs(place, labels, 50.0)
+    assert [slab.region for slab in slabs] == ["b", "a"]
+    np.testing.assert_allclose([slabs[0].low, slabs[0].high, slabs[1].low, slabs[1].high], [0.4, 0.8, 0.8, 1.4],
+                               rtol=0, atol=0.006)
+    stray = labels.copy()
+    stray[20] = "c"
+    assert {slab.region for slab in find_slabs(place, stray, 50.0)} == {"a", "b"}
+
+
+def test_every_ion_is_in_one_slab_and_its_depth_is_right():
+    trajectory = three_regions(np.random.default_rng(7))[0]
+    paths = region_paths(trajectory)
+    height = trajectory.positions[:, :30, 2]
+    expected = (height % (3 * WIDTH_A)) // WIDTH_A
+    edge = np.abs((height + WIDTH_A / 2) % WIDTH_A - WIDTH_A / 2)
+    clear = edge > 0.3
+    names = np.array([slab.region for slab in paths.slabs])
+    assert (names[paths.inside] == np.array(NAMES)[expected.astype(int)])[clear].all()
+    np.testing.assert_allclose(paths.depth_A[clear], edge[clear], rtol=0, atol=0.25)
+    assert paths.height_A == pytest.approx(42.0, rel=1e-12)
+    assert paths.area_A2 == pytest.approx(99.0, rel=1e-12)
+    thinned = region_paths(trajectory, memory_MB=1.5)
+    assert len(thinned.ions_A) < len(paths.ions_A)
+    assert thinned.interval_ps > DT_PS
+
+
+def test_a_thin_film_has_no_diffusivity_across_and_frozen_ions_an_upper_limit():
+    trajectory = three_regions(np.random.default_rng(8))[0]
+    result = analyze_regions(trajectory, hop_length_A=6.0)
+    fast = next(region for region in result.regions if region.region == "grain_a")
+    assert fast.across.estimate.high is None
+    assert "too thin to hold hops of 6 Å" in fast.across.why
+    frozen = three_regions(np.random.default_rng(8), d_A2_per_ps=(1e-9, 1e-9, 1e-9), vibration_A=0.1)[0]
+    for region in analyze_regions(frozen).regions:
+        assert region.along.estimate.is_upper_limit
+        assert region.across.estimate.is_upper_limit
+        assert 0 < region.along.estimate.high < 1e-5
+
+
+def labelled_run(folder, regions=True):
+    """A run folder whose cell has two regions along z."""
+    rng = np.random.default_rng(1)
+    fractions = rng.uniform(0, 1, (60, 3))
+    numbers = np.array([11] * 20 + [40] * 40)
+    labels = np.where(fractions[:, 2] < 0.5, "grain_a", "glass") if regions else None
+    cell = Cell(numbers, fractions @ np.diag([12.0, 12.0, 40.0]), np.diag([12.0, 12.0, 40.0]), labels)
+    return write_run(folder, 800, 5e-5, cell=cell, n_frames=300)
+
+
+def test_the_command_prints_json_and_writes_the_profile(tmp_path, capsys):
+    folder = str(labelled_run(tmp_path / "run"))
+    assert run(["analyze", folder, "--by", "region", "--along", "z", "--json", "-o", str(tmp_path / "p.csv")]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["kind"] == "regions"
+    assert {slab["region"] for slab in data["slabs"]} == {"grain_a", "glass"}
+    region = data["regions"][0]
+    assert region["diffusivity_along_cm2_per_s"]["low"] < 5e-5 < region["diffusivity_along_cm2_per_s"]["high"]
+    assert region["conductivity_along_S_per_cm"]["value"] > 0
+    assert (tmp_path / "p.csv").read_text().startswith("place_A,density_per_A3")
+    assert run(["analyze", folder, "--by", "region", "-o", str(tmp_path / "p.png")]) == 0
+    assert "D along" in capsys.readouterr().out
+    assert (tmp_path / "p.png").stat().st_size > 10000
+
+
+def test_wrong_input_is_one_line(tmp_path, capsys):
+    folder = str(labelled_run(tmp_path / "run"))
+    plain = str(labelled_run(tmp_path / "plain", regions=False))
+    for arguments, words in [
+        ([folder, "--by", "regoin"], "did you mean 'region'"),
+        ([folder, "--by", "region", "--along", "w"], "no direction w"),
+        ([folder, "--by", "region", "--along", "x"], "do not follow one another"),
+        ([folder, "--by", "region", "--species", "Li"], "there is no Li"),
+        ([folder, "--by", "region", "--sites"], "do not go with --by region"),
+        ([folder, "--by", "region", "--framework", "Zr"], "its own framework"),
+        ([folder, "-o", "p.csv"], "-o writes the profile"),
+        ([folder, "--by", "region", "-o", "p.txt"], "end the name in .csv"),
+        ([plain, "--by", "region"], "every atom is in region bulk"),
+        ([str(tmp_path), "--by", "region"], "are for one run"),
+    ]:
+        assert run(["analyze", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert words in error, arguments
+        assert error.count("\n") == 1
+
+
+def test_options_are_checked():
+    trajectory = MemoryTrajectory(np.zeros((30, 4, 3)), ["Na"] * 4)
+    with pytest.raises(InputError, match="level"):
+        analyze_regions(trajectory, level=1.0)
+    with pytest.raises(InputError, match="hop length"):
+        analyze_regions(trajectory, hop_length_A=0)
