@@ -24,6 +24,7 @@ VERBS = {
     "order": "Radial distributions, coordination, bonds; is the glass the glass?",
     "xrd": "X-ray powder patterns of cells and mixtures, against the publication's lines.",
     "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
+    "impedance": "Grain, boundary and film conductivities to R_b, R_gb and a Nyquist plot.",
     "compare": "Hold a campaign's numbers against the publication's.",
     "report": "Write one self-contained HTML report of a campaign.",
     "export": "Write a run as extxyz, AMBER NetCDF or LAMMPS data.",
