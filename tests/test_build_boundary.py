@@ -127,6 +127,7 @@ def test_square_lattices_meet_at_the_known_coincidence_angle():
     assert {round(m.area_A2) for m in found} == {5}
 
 
+@pytest.mark.slow
 def test_the_smallest_match_is_that_of_pymatgen():
     from pymatgen.analysis.interfaces.zsl import ZSLGenerator
 

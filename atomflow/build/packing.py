@@ -12,6 +12,7 @@ NATURAL_DISTANCE_A = {
     ("O", "Zn"): 1.85, ("O", "Zr"): 1.98, ("Na", "O"): 2.15,
 }  # fmt: skip
 OTHER_DISTANCE_A = 2.5
+Distances = dict[tuple[str, str], float]
 _REACH_A = 2.6
 #: The pair list holds pairs this much beyond reach and lives until an atom has moved half of it.
 _SKIN_A = 0.6
@@ -21,21 +22,33 @@ _PUSH = 0.35
 _AIM = 1.01
 
 
-def natural_distances_A(symbols: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """(P,) natural distance of each pair ``symbols[i], symbols[j]``."""
+def natural_distances_A(
+    symbols: np.ndarray, i: np.ndarray, j: np.ndarray, other: Distances | None = None
+) -> np.ndarray:
+    """(P,) natural distance of each pair ``symbols[i], symbols[j]``; ``other`` distances go before the table's."""
+    known = {**NATURAL_DISTANCE_A, **(other or {})}
     elements, code = np.unique(symbols, return_inverse=True)
     names = [str(element) for element in elements]
-    table = np.array([[NATURAL_DISTANCE_A.get((min(a, b), max(a, b)), OTHER_DISTANCE_A) for b in names] for a in names])
+    table = np.array([[known.get((min(a, b), max(a, b)), OTHER_DISTANCE_A) for b in names] for a in names])
     result: np.ndarray = table.reshape(-1)[code[i] * len(names) + code[j]]
     return result
 
 
-def contact_ratio(symbols: np.ndarray, positions_A: np.ndarray, lattice_A: np.ndarray) -> float:
-    """The smallest distance over its pair's natural distance; infinity when nothing is within reach (2.6 Å)."""
+def contact_ratio(
+    symbols: np.ndarray,
+    positions_A: np.ndarray,
+    lattice_A: np.ndarray,
+    movable: np.ndarray | None = None,
+    distances: Distances | None = None,
+) -> float:
+    """The smallest distance over its pair's natural distance; infinity when nothing is within reach (2.6 Å).
+
+    With ``movable`` only pairs count of which at least one atom may move.
+    """
     i, j, vectors = _pairs(positions_A, lattice_A, _REACH_A)
-    if len(i) == 0:
-        return float("inf")
-    return float((np.linalg.norm(vectors, axis=1) / natural_distances_A(symbols, i, j)).min())
+    ratio = np.linalg.norm(vectors, axis=1) / natural_distances_A(symbols, i, j, distances)
+    counts = np.ones(len(ratio), dtype=bool) if movable is None else movable[i] | movable[j]
+    return float(ratio[counts].min(initial=np.inf))
 
 
 def box_of_density(symbols: np.ndarray, density_g_per_cm3: float) -> float:
@@ -54,6 +67,7 @@ def push_apart(
     sweeps: int = 250,
     movable: np.ndarray | None = None,
     between_A: tuple[float, float] | None = None,
+    distances: Distances | None = None,
 ) -> np.ndarray:
     """Move atoms apart until no contact is below ``floor`` of its natural distance, or the sweeps are used up.
 
@@ -63,6 +77,7 @@ def push_apart(
         lattice_A: (3, 3) rows, periodic in all directions.
         movable: (N,) which atoms may move; all when not given. An atom that meets one that may not gives way alone.
         between_A: z below and above which movable atoms do not go.
+        distances: natural distances of pairs of elements (in alphabetical order) that go before the table's.
 
     Returns:
         (N, 3) positions. They can still hold contacts below the floor: ask :func:`contact_ratio`.
@@ -75,7 +90,7 @@ def push_apart(
             anchor = positions.copy()
             i, j, vectors = _pairs(positions, lattice_A, _REACH_A + _SKIN_A)
             shift = vectors - (positions[j] - positions[i])
-            wanted = natural_distances_A(symbols, i, j) * floor
+            wanted = natural_distances_A(symbols, i, j, distances) * floor
             share = give[i] / np.maximum(give[i] + give[j], 1.0) * 2 * _PUSH
         apart = positions[j] - positions[i] + shift
         distance = np.linalg.norm(apart, axis=1)
