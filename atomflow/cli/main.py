@@ -24,6 +24,8 @@ VERBS = {
     "order": "Radial distributions, coordination, bonds; is the glass the glass?",
     "xrd": "X-ray powder patterns of cells and mixtures, against the publication's lines.",
     "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
+    "phonon": "Phonons of a relaxed cell: bands, density of states, imaginary modes by name.",
+    "hop": "Barrier and harmonic rate of one Na hop between named sites.",
     "impedance": "Grain, boundary and film conductivities to R_b, R_gb and a Nyquist plot.",
     "compare": "Hold a campaign's numbers against the publication's.",
     "report": "Write one self-contained HTML report of a campaign.",

@@ -1,0 +1,117 @@
+"""``atomflow phonon``: bands, density of states and imaginary modes of a relaxed cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    from atomflow.lattice import PhononResult
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Phonons of a relaxed cell.")
+
+
+@app.command()
+def phonon(
+    cell: Annotated[Path, typer.Argument(help="Cell relaxed with the same potential (atomflow relax --fmax 0.001).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for phonons.json, bands.png, dos.csv.")],
+    potential: Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file.")] = None,
+    supercell: Annotated[str | None, typer.Option(help="Repeats, like 1,2,2; up to 10 Å if not given.")] = None,
+    displacement_a: Annotated[float, typer.Option(help="Displacement in Å.")] = 0.01,
+    temperature: Annotated[float, typer.Option("--temperature", "-T", help="For the heat capacity, K.")] = 298.15,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")] = "float64",
+    trust_model: Annotated[bool, typer.Option("--trust-model", help="Load a pickled model.")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Finite displacements by phonopy; imaginary modes are named by who moves.
+
+    \b
+    Example:
+      atomflow relax cell.extxyz -p chgnet --cell-too --fmax 0.001 -o relaxed.extxyz
+      atomflow phonon relaxed.extxyz -p chgnet -o phonons/
+    """
+    from atomflow.cell import read_cell
+    from atomflow.cli import output
+    from atomflow.cli.md import _set_threads
+
+    start = read_cell(cell)
+    repeats = _repeats(supercell)
+    _folder(out)
+    _set_threads(threads)
+    from atomflow import potentials
+    from atomflow.lattice import phonons
+
+    chosen = potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+
+    def progress(done: int, of: int) -> None:
+        if done == of or done % 10 == 0:
+            output.say(f"displacement {done} of {of}")
+
+    result = phonons(start, chosen, repeats, displacement_a, temperature_K=temperature, progress=progress)
+    _write(result, out)
+    if json_:
+        output.emit_json(result)
+        return
+    output.show(_text(result))
+
+
+def _repeats(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--supercell {text} is not three whole numbers; write it like 1,2,2") from None
+
+
+def _folder(out: Path) -> None:
+    """Make the folder before anything is computed."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror or error}") from None
+
+
+def _write(result: PhononResult, out: Path) -> None:
+    import json
+
+    from atomflow.cli.files import draw, write_csv
+    from atomflow.plain import to_jsonable
+
+    (out / "phonons.json").write_text(json.dumps(to_jsonable(result), allow_nan=False))
+    write_csv(out / "dos.csv", result.dos)
+
+    def paint(axis: Any) -> None:
+        ticks: dict[float, str] = {}
+        for segment in result.bands:
+            axis.plot(segment["distance"], segment["frequency_THz"], color="black", lw=0.5)
+            for label, place in zip(segment["labels"], segment["distance"][[0, -1]], strict=True):
+                previous = ticks.get(round(float(place), 6))
+                same = previous is None or label in previous.split("|")
+                ticks[round(float(place), 6)] = (previous or label) if same else f"{previous}|{label}"
+        axis.set_xticks(list(ticks), list(ticks.values()))
+        for place in ticks:
+            axis.axvline(place, color="0.8", lw=0.5, zorder=0)
+        axis.axhline(0.0, color="0.5", lw=0.5)
+        axis.set(ylabel="frequency / THz (imaginary below 0)", xlim=(min(ticks), max(ticks)))
+
+    draw(out / "bands.png", paint)
+
+
+def _text(result: PhononResult) -> str:
+    lines = [f"{result.formula}: {result.n_displacements} displacements, supercell "
+             f"{'x'.join(map(str, result.supercell))}, {result.primitive_atoms} atoms in the primitive cell",
+             f"acoustic modes at Γ: {result.acoustic_THz:.3f} THz; highest frequency there "
+             f"{result.gamma_THz.max():.2f} THz",
+             f"at {result.temperature_K:g} K: heat capacity {result.heat_capacity_J_per_mol_K:.1f} J/mol/K, "
+             f"free energy {result.free_energy_eV:.4f} eV, zero-point energy {result.zero_point_eV:.4f} eV "
+             "(primitive cell)",
+             f"imaginary modes: {len(result.imaginary) or 'none'}"]
+    lines += [f"  {mode.name}" for mode in result.imaginary[:12]]
+    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
