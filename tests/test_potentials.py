@@ -662,3 +662,10 @@ def test_convert_writes_a_portable_model(pickled, tmp_path):
     assert run(["potential", "convert", str(pickled), "-o", str(out)]) == 2
     assert run(["potential", "convert", str(pickled), "-o", str(out), "--trust-model"]) == 0
     assert load(out, device="cpu").identity.elements == ("B", "O", "Na", "Si", "P", "Zn", "Zr")
+
+
+def test_an_element_that_was_not_validated_is_said_but_not_refused():
+    identity = registry.load(registry.DEFAULT).identity
+    assert identity.unvalidated == ("B",)
+    assert identity.caution(np.array([11, 40, 14, 15, 8, 30])) is None
+    assert "not validated for cells with B" in identity.caution(np.array([5, 8, 30]))

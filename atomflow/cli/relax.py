@@ -40,6 +40,10 @@ def relax(
     chosen = potentials.load(name := potential or potentials.DEFAULT, device=device, dtype=dtype,
                              trust_model=trust_model)
 
+    caution = chosen.identity.caution(start.numbers)
+    if caution:
+        output.say(f"warning: {caution}")
+
     def progress(step: int, energy_eV: float, fmax_now: float) -> None:
         output.say(f"step {step}: {energy_eV:.4f} eV, largest force {fmax_now:.4f} eV/Å")
 

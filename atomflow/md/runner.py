@@ -134,7 +134,7 @@ def _create(job: MDJob, potential: Potential) -> runs.RunWriter:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch_threads": torch.get_num_threads(),
     }
-    return runs.RunWriter.create(
+    writer = runs.RunWriter.create(
         job.folder,
         config=job.config.dump(),
         cell=job.cell,
@@ -143,6 +143,10 @@ def _create(job: MDJob, potential: Potential) -> runs.RunWriter:
         steps_total=job.config.total_steps,
         hardware_found=hardware,
     )
+    caution = potential.identity.caution(job.cell.numbers)
+    if caution:
+        writer.warn(caution)
+    return writer
 
 
 def _load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> Potential:

@@ -31,7 +31,8 @@ class PotentialIdentity(StrictModel):
     """Which potential this is, to the bit. It goes into every run's manifest.
 
     ``sha256`` is the checksum of the file that holds the weights (of the parameters, for an analytic potential).
-    ``source`` is where the file came from, ``reference`` what to cite, ``trained_for`` on what and for what.
+    ``source`` is where the file came from, ``reference`` what to cite, ``trained_for`` on what and for what;
+    ``unvalidated`` names elements that it knows but was not tested on.
     """
 
     name: str
@@ -43,6 +44,17 @@ class PotentialIdentity(StrictModel):
     source: str
     reference: str
     trained_for: str
+    unvalidated: tuple[str, ...] = ()
+
+    def caution(self, numbers: np.ndarray) -> str | None:
+        """One line for a cell that holds an element this potential was not validated for; else ``None``."""
+        from ase.data import chemical_symbols
+
+        present = {chemical_symbols[z] for z in np.unique(np.asarray(numbers))}
+        doubtful = [symbol for symbol in self.unvalidated if symbol in present]
+        if not doubtful:
+            return None
+        return f"the potential {self.name} was not validated for cells with {', '.join(doubtful)}: {self.trained_for}"
 
     def check_elements(self, numbers: np.ndarray) -> None:
         """Raise :class:`InputError` that names the elements this potential does not know."""

@@ -205,7 +205,7 @@ def _probe(
 
 def from_module(
     model: Any, *, name: str, sha256: str, source: str, device: str = "auto", dtype: str = "float32",
-    head: str | None = None, reference: str = "", trained_for: str = "",
+    head: str | None = None, reference: str = "", trained_for: str = "", unvalidated: tuple[str, ...] = (),
 ) -> MacePotential:
     """A MACE module as a potential: moved, cast, frozen (in place) and identified."""
     from ase.data import chemical_symbols
@@ -228,6 +228,7 @@ def from_module(
         source=source,
         reference=reference,
         trained_for=trained_for,
+        unvalidated=unvalidated,
     )
     return MacePotential(identity, model, where, precision, choose_head(model, head, name), _shorter_way(model))
 

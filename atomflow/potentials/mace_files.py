@@ -60,6 +60,7 @@ def load_file(
         head=head,
         reference=known.reference if known else "I. Batatia et al., NeurIPS 2022 (MACE)",
         trained_for=known.trained_for if known else "not stated in the file",
+        unvalidated=known.unvalidated if known else (),
     )
 
 

@@ -13,11 +13,8 @@ from atomflow.errors import InputError, nearest
 from atomflow.potentials.base import Potential, torch_device, torch_dtype
 
 PORTABLE_SUFFIX = ".mace.npz"
-#: What is used where no potential is named: its weights come with a package, so it needs no network.
-DEFAULT = "chgnet"
-
-#: the potential that verbs take when none is named: its weights come with its package, so it works offline
-DEFAULT = "chgnet"
+#: What is used where no potential is named. It comes inside this package, so it needs no network.
+DEFAULT = "atomflow-nzsp-0"
 
 
 class Entry(StrictModel):
@@ -32,6 +29,7 @@ class Entry(StrictModel):
     version: str | None = None
     url: str | None = None
     file: str | None = None
+    unvalidated: tuple[str, ...] = ()
 
     @property
     def shipped(self) -> Path | None:
