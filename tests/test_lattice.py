@@ -13,7 +13,7 @@ from atomflow.cell import Cell, write_cell
 from atomflow.cli.main import run
 from atomflow.errors import InputError, RunFailed
 from atomflow.lattice import hop, phonons
-from atomflow.lattice.hops import choose
+from atomflow.lattice.hops import choose, with_vacancy
 from atomflow.lattice.rates import diffusivity_cm2_per_s, frequencies_THz, hessian, rate_per_ps, vineyard_THz
 from atomflow.potentials.pair import LennardJones
 from atomflow.units import ACCELERATION_A_PER_FS2
@@ -130,6 +130,22 @@ def test_the_shortest_hop_between_the_named_sites_is_taken():
             choose(vacancy(), start, end)
     with pytest.raises(InputError, match="31 hops"):
         choose(vacancy(), "A", "V", 99)
+
+
+def test_a_vacancy_is_made_at_the_end_of_the_step():
+    full = vacancy()
+    names = ["A"] * 31 + ["V"]
+    whole = Cell(np.full(32, 11), fcc(2).positions_A, full.lattice_A, provenance={
+        "na_sites": {"names": names, "fractional": fcc(2).fractional.tolist()}})
+    made = with_vacancy(whole, "A", "V")
+    assert len(made) == 31
+    assert made.provenance["vacancy"] == {"atom": 31, "site": "V"}
+    assert choose(made, "A", "V").length_A == pytest.approx(NEAREST_A, rel=1e-9)
+    assert choose(with_vacancy(whole, "A", "A"), "A", "A").length_A == pytest.approx(NEAREST_A, rel=1e-9)
+    with pytest.raises(InputError, match="no vacancy to make"):
+        with_vacancy(made, "A", "V")
+    with pytest.raises(InputError, match="31 steps"):
+        with_vacancy(whole, "A", "V", 31)
 
 
 def test_the_commands_write_their_folders(tmp_path, capsys):

@@ -19,9 +19,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Barrier and
 def hop(
     cell: Annotated[Path, typer.Argument(help="Cell of atomflow build nzsp (it names its Na sites), relaxed.")],
     start: Annotated[str, typer.Option("--from", help="Kind of site that the ion leaves, like Na2.")],
-    end: Annotated[str, typer.Option("--to", help="Kind of vacant site that it goes to, like Na1.")],
+    end: Annotated[str, typer.Option("--to", help="Kind of site that it goes to, vacant: Na1.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for hop.json, path.extxyz, barrier.png.")],
     potential: Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file.")] = None,
+    vacancy: Annotated[bool, typer.Option("--vacancy", help="Take out the ion on the target site first.")] = False,
     rank: Annotated[int, typer.Option(help="0: the shortest such hop, 1: the next, ...")] = 0,
     images: Annotated[int, typer.Option(help="Images between the ends.")] = 5,
     fmax: Annotated[float, typer.Option(help="Largest force left on the band, eV/Å.")] = 0.05,
@@ -38,7 +39,7 @@ def hop(
 
     \b
     Example:
-      atomflow hop relaxed.extxyz -p atomflow-nzsp-0 --from Na2 --to Na1 -o hop/
+      atomflow hop relaxed.extxyz -p atomflow-nzsp-0 --from mid --to Na2 --vacancy -o hop/
     """
     from atomflow.cell import read_cell
     from atomflow.cli import output
@@ -54,7 +55,7 @@ def hop(
 
     chosen = potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
     result = lattice.hop(relaxed, chosen, start, end, rank, images, fmax, max_steps, vibrating_a or None,
-                         tuple(temperature or (300.0, 600.0, 900.0)), output.say)
+                         tuple(temperature or (300.0, 600.0, 900.0)), vacancy, output.say)
     _write(result, out)
     if json_:
         output.emit_json(result)

@@ -70,21 +70,13 @@ def choose(cell: Cell, start: str, end: str, rank: int = 0) -> Choice:
     Raises:
         InputError: no such kind of site, none of them occupied or vacant.
     """
-    names, sites = na_sites(cell)
-    for name in (start, end):
-        if name not in set(names.tolist()):
-            raise InputError(f"there is no site {name} in the cell, only {', '.join(sorted(set(names.tolist())))}")
-    ions = np.flatnonzero(cell.symbols == "Na")
-    away = _separations(cell, sites, cell.positions_A[ions])
-    distance = np.linalg.norm(away, axis=2)
-    held = distance.min(axis=1) < ON_SITE_A
-    owner = ions[distance.argmin(axis=1)]
+    names, sites, held, owner = _occupation(cell, start, end)
     from_ = np.flatnonzero((names == start) & held)
     to = np.flatnonzero((names == end) & ~held)
     if len(from_) == 0:
         raise InputError(f"no Na is on a {start} site of this cell")
     if len(to) == 0:
-        raise InputError(f"no {end} site of this cell is vacant")
+        raise InputError(f"no {end} site of this cell is vacant; --vacancy takes an ion out")
     steps = _separations(cell, sites[from_], sites[to])
     lengths = np.linalg.norm(steps, axis=2)
     order = np.argsort(lengths, axis=None, kind="stable")
@@ -96,6 +88,41 @@ def choose(cell: Cell, start: str, end: str, rank: int = 0) -> Choice:
     end_A = cell.positions_A[atom] + _separations(cell, cell.positions_A[[atom]], sites[to[[j]]])[0, 0]
     return Choice(atom, int(from_[i]), int(to[j]), (start, end), length,
                   int((lengths[i] < 1.1 * length + 0.05).sum()), end_A)
+
+
+def with_vacancy(cell: Cell, start: str, end: str, rank: int = 0) -> Cell:
+    """The cell without the Na at the far end of the ``rank``-th shortest step from an occupied ``start`` to an
+    occupied ``end`` site: where an ordered cell is full, ions move into vacancies.
+
+    Raises:
+        InputError: no such kind of site, or not two of them occupied.
+    """
+    names, sites, held, owner = _occupation(cell, start, end)
+    from_, to = (np.flatnonzero((names == name) & held) for name in (start, end))
+    lengths = np.linalg.norm(_separations(cell, sites[from_], sites[to]), axis=2)
+    lengths[from_[:, None] == to[None]] = np.inf
+    order = np.argsort(lengths, axis=None, kind="stable")[: int(np.isfinite(lengths).sum())]
+    if len(order) == 0:
+        raise InputError(f"no two Na are on {start} and {end} sites of this cell: no vacancy to make")
+    if not 0 <= rank < len(order):
+        raise InputError(f"there are {len(order)} steps from {start} to {end}; --rank counts them from 0")
+    gone = int(owner[to[np.unravel_index(order[rank], lengths.shape)[1]]])
+    kept = np.arange(len(cell)) != gone
+    return Cell(cell.numbers[kept], cell.positions_A[kept], cell.lattice_A, cell.regions[kept], cell.sites[kept],
+                {**cell.provenance, "vacancy": {"atom": gone, "site": end}})
+
+
+def _occupation(cell: Cell, start: str, end: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Names and places of all sites, whether each is occupied, and the nearest Na of each."""
+    names, sites = na_sites(cell)
+    for name in (start, end):
+        if name not in set(names.tolist()):
+            raise InputError(f"there is no site {name} in the cell, only {', '.join(sorted(set(names.tolist())))}")
+    ions = np.flatnonzero(cell.symbols == "Na")
+    if len(ions) == 0:
+        raise InputError("there is no Na in the cell")
+    distance = np.linalg.norm(_separations(cell, sites, cell.positions_A[ions]), axis=2)
+    return names, sites, distance.min(axis=1) < ON_SITE_A, ions[distance.argmin(axis=1)]
 
 
 def _separations(cell: Cell, from_A: np.ndarray, to_A: np.ndarray) -> np.ndarray:
@@ -120,6 +147,7 @@ def hop(
     max_steps: int = 300,
     vibrating_A: float | None = 4.0,
     temperatures_K: Sequence[float] = (300.0, 600.0, 900.0),
+    vacancy: bool = False,
     say: Say | None = None,
 ) -> HopResult:
     """Relax both ends, climb the band between them, and give the rate of harmonic transition-state theory.
@@ -128,6 +156,7 @@ def hop(
         rank: 0 the shortest hop between sites of these kinds, 1 the next, ...
         n_images: between the ends. vibrating_A: atoms this near to the ion (at either end of the hop or on top) vibrate
             in the attempt frequency, all others are held; None: no attempt frequency.
+        vacancy: take the ion on the target site out first (:func:`with_vacancy`); ``rank`` then counts such steps.
 
     Raises:
         InputError: sites that do not fit. RunFailed: an end leaves its site, or the top is no saddle.
@@ -139,6 +168,8 @@ def hop(
     if any(not (np.isfinite(t) and t > 0) for t in temperatures_K):
         raise InputError("temperatures must be positive numbers")
     potential.check_elements(cell.numbers)
+    if vacancy:
+        cell, rank = with_vacancy(cell, start, end, rank), 0
     choice = choose(cell, start, end, rank)
     say = say or (lambda text: None)
     calculator = _calculator(potential)
