@@ -34,6 +34,9 @@ def toy(**changes):
     return {**data, **changes}
 
 
+MD = toy()["md"]
+
+
 def written(path, **changes):
     path.write_text(yaml.safe_dump(toy(**changes)))
     return path
@@ -57,41 +60,6 @@ def test_the_structures_of_the_workflows_can_be_built(name):
     config = campaign.load(WORKFLOWS / f"{name}.yaml")
     assert all(len(config.build(structure)) >= 32 for structure in config.structures)
 
-
-MD = toy()["md"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"temperature_K": [1]}, r"unknown key 'temperature_K'; did you mean 'temperatures_K'"),
-        ({"md": {**MD, "timestep": 2}}, r"unknown key 'timestep'; did you mean 'timestep_fs'"),
-        ({"md": {**MD, "temperature_K": 3}}, r"md\.temperature_K: give temperatures_K"),
-        ({"md": {**MD, "frame_interval_fs": 7.0}}, r"not a whole number of time steps"),
-        ({"md_at": {300: {"time_ps": 1}}}, r"300 K is not among temperatures_K"),
-        ({"md_at": {100: {"seed": 1}}}, r"md_at\.100\.seed: give seeds"),
-        ({"temperatures_K": []}, r"at least one is needed"),
-        ({"temperatures_K": [100, 100]}, r"given twice"),
-        ({"temperatures_K": [-5]}, r"'temperature_K': .*greater than 0"),
-        ({"seeds": 0}, r"seeds: at least one"),
-        ({"structures": {"a b": {"file": "x"}}}, r"letters, digits.*'a b'"),
-        ({"structures": {"a": {"files": "x"}}}, r"structures\.a: give either builder"),
-        ({"structures": {"a": {"builder": "glas"}}}, r"structures\.a: there is no builder 'glas'"),
-        ({"structures": {"a": {"builder": "nzsp", "ordering": "random"}}}, r"structures\.a: unknown key 'ordering'"),
-        ({"potential": {"nam": "chgnet"}}, r"unknown key 'potential\.nam'; did you mean 'name'"),
-        ({"relax": "box"}, r"'relax'"),
-        ({"resources": {"processes": 0}}, r"processes.*at least one"),
-        ({"folder": "/"}, r"unknown key 'folder'"),
-    ],
-)
-def test_a_wrong_file_is_one_line_with_file_and_key(tmp_path, capsys, changes, message):
-    path = written(tmp_path / "wrong.yaml", **changes)
-    with pytest.raises(InputError, match=message) as raised:
-        campaign.load(path)
-    assert "wrong.yaml" in str(raised.value)
-    assert command(["campaign", "run", str(path), "-o", str(tmp_path / "out")]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_structure_file_is_named_with_its_structure(tmp_path):

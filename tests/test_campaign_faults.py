@@ -267,8 +267,8 @@ def test_retry_of_what_failed_leaves_the_rest_alone(tmp_path):
 
 @pytest.mark.slow
 def test_fifty_random_kills_lose_and_double_nothing(tmp_path):
-    """24 tasks; fifty times a worker or the driver is killed, asked to stop, or told of a walltime, at random."""
-    path = written(tmp_path / "toy.yaml", md={**SHORT, "time_ps": 10.0, "checkpoint_interval_ps": 0.5},
+    """24 tasks; fifty times a worker or the driver is killed, or a worker told to stop, at random moments."""
+    path = written(tmp_path / "toy.yaml", md={**SHORT, "time_ps": 6.0, "checkpoint_interval_ps": 0.25},
                    temperatures_K=[100, 150, 200, 250], seeds=6)
     folder, whole = tmp_path / "out", tmp_path / "whole"
     assert drive(path, whole).wait() == 0
@@ -276,10 +276,11 @@ def test_fifty_random_kills_lose_and_double_nothing(tmp_path):
     killed = {"worker": 0, "driver": 0}
     while sum(killed.values()) < 50:
         driver = drive(path, folder)
-        for _ in range(chance.randint(1, 4)):
-            time.sleep(chance.uniform(0.5, 4.0))
+        for _ in range(chance.randint(3, 8)):
+            time.sleep(chance.uniform(0.5, 6.0))
+            wait_for(lambda: workers(folder) or driver.poll() is not None)  # noqa: B023
             alive = workers(folder)
-            if not alive or driver.poll() is not None or sum(killed.values()) >= 50:
+            if not alive or sum(killed.values()) >= 50:
                 break
             number = chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
             os.kill(chance.choice(alive), number)
@@ -300,6 +301,6 @@ def test_fifty_random_kills_lose_and_double_nothing(tmp_path):
     for run in sorted((whole / "runs").iterdir()):
         assert trajectory(folder, run.name) == trajectory(whole, run.name)
         steps = runs.open_run(folder / "runs" / run.name).times_fs
-        assert len(steps) == 501
+        assert len(steps) == 301
         assert (steps[1:] > steps[:-1]).all()
     assert json.loads((folder / "campaign.json").read_text())["tasks"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from atomflow.campaign import driver
 from atomflow.campaign import folder as places
-from atomflow.campaign.allocation import Arm, energy_variance, spend
+from atomflow.campaign.allocation import Arm, energy_variance, misfits, spend
 from atomflow.campaign.config import CampaignConfig
 from atomflow.campaign.control import recorded
 from atomflow.campaign.estimates import GroupEstimate, StructureEstimate, estimates
@@ -182,6 +182,7 @@ def _arms(config: CampaignConfig, item: StructureEstimate, costs: _Costs) -> lis
     measured = [group for group in item.groups if group.ln_diffusivity]
     scatter = statistics.median([group.ln_diffusivity[1] ** 2 * max(group.hops, 1.0) for group in measured
                                  if group.ln_diffusivity] or [2.0])
+    misfit = _misfits(measured)
     arms = []
     for temperature in sorted(config.temperatures_K):
         group = groups.get(temperature)
@@ -191,8 +192,16 @@ def _arms(config: CampaignConfig, item: StructureEstimate, costs: _Costs) -> lis
         else:
             variance = scatter / max(_hops_of_one(group), 1e-3)
         arms.append(Arm(1 / (BOLTZMANN_EV_PER_K * temperature), runs, variance,
-                        costs.of(Extension(item.structure, temperature, 0))))
+                        costs.of(Extension(item.structure, temperature, 0)), misfit.get(temperature)))
     return arms
+
+
+def _misfits(measured: Sequence[GroupEstimate]) -> dict[float, float]:
+    """Temperature → how far off the common line it lies, see :class:`Arm`."""
+    pairs = [(group, group.ln_diffusivity) for group in measured if group.ln_diffusivity]
+    found = misfits([1 / (BOLTZMANN_EV_PER_K * group.actual_K) for group, _ in pairs], [ln[0] for _, ln in pairs],
+                    [ln[1] ** 2 for _, ln in pairs])
+    return {group.temperature_K: value for (group, _), value in zip(pairs, found, strict=True)}
 
 
 def _hops_of_one(group: GroupEstimate | None) -> float:

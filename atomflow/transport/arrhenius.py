@@ -105,12 +105,9 @@ def fit(points: Sequence[Point], limits: Sequence[Limit] = (), level: float = 0.
     y = np.array([point.ln_mean for point in points])
     sd = np.array([point.ln_sd for point in points])
     _, chi2, dof = straight_line(beta, y, sd)
-    p_value = float(scipy.stats.chi2.sf(chi2, dof)) if dof else 1.0
-    scale = float(np.sqrt(max(1.0, chi2 / dof))) if dof else 1.0
-    stretch = scale
+    p_value, scale, stretch = lack_of_fit(chi2, dof, level)
     warnings = []
     if p_value < _LACK_OF_FIT_P:
-        stretch *= _student_over_normal(dof, level)
         warnings.append(f"the points scatter more than their errors (χ² = {chi2:.3g} for {dof} degrees of freedom, "
                         f"p = {p_value:.2g}): errors scaled by {scale:.2f} and Student's t used")
     grid = _posterior_grid(points, limits, stretch)
@@ -118,6 +115,15 @@ def fit(points: Sequence[Point], limits: Sequence[Limit] = (), level: float = 0.
     energy = _interval(np.broadcast_to(energies[:, None], weights.shape), weights, level)
     prefactor = _exp(_interval(centred[None, :] + energies[:, None] * centre, weights, level))
     return Line(energy, prefactor, chi2, dof, p_value, scale, level, warnings, grid)
+
+
+def lack_of_fit(chi2: float, dof: int, level: float = 0.95) -> tuple[float, float, float]:
+    """(p value, what the errors are scaled by, what the interval is stretched by altogether)."""
+    if dof < 1:
+        return 1.0, 1.0, 1.0
+    p_value = float(scipy.stats.chi2.sf(chi2, dof))
+    scale = float(np.sqrt(max(1.0, chi2 / dof)))
+    return p_value, scale, scale * (_student_over_normal(dof, level) if p_value < _LACK_OF_FIT_P else 1.0)
 
 
 def straight_line(beta: np.ndarray, y: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, float, int]:
