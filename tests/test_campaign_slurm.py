@@ -125,6 +125,7 @@ def test_the_runs_are_linked_to_the_relaxation_and_nothing_is_handed_in_twice(ha
     assert campaign.submit(config, handed_in) == []
     state = campaign.status(handed_in)
     assert state.counts == {"queued": 4}
+    assert "SLURM has it" in state.text()
     assert [row.warning for row in state.tasks] == [None, None, "QOSMaxJobs", "QOSMaxJobs"]
     with pytest.raises(InputError, match=r"5 tasks are with SLURM \(job 100, 99\).*campaign cancel"):
         campaign.run(config, handed_in)

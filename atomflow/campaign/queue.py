@@ -67,7 +67,8 @@ def in_queue(folder: Path) -> dict[str, Place]:
 def _squeue() -> list[Place]:
     """All jobs of this user: squeue fails when it is asked about one that it has forgotten."""
     if shutil.which("squeue") is None:
-        raise InputError("this campaign was handed to SLURM, and there is no squeue on this machine to ask about it")
+        raise InputError("this campaign was handed to SLURM, and there is no squeue on this machine to ask about it "
+                         "(if its jobs are over, or this is a copy, remove slurm.json from its folder)")
     command = ["squeue", "--noheader", "--array", "--me", "--format=%i %t %r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)

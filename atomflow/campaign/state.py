@@ -55,6 +55,7 @@ class CampaignStatus:
         relaxing: structure → words, for those not ready yet.
         warnings: of the structures; those of a run are with its task.
         estimates: where the Arrhenius line of each structure stands, from the runs that are done.
+        with_slurm: whether some of it is queued or running there.
     """
 
     name: str
@@ -66,6 +67,7 @@ class CampaignStatus:
     ns_per_day: float
     seconds_left: float | None
     estimates: list[StructureEstimate]
+    with_slurm: bool = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,7 +78,7 @@ class CampaignStatus:
     @property
     def active(self) -> bool:
         """Whether something runs, or will without anybody doing anything."""
-        return self.driver is not None or any(task.state in ("running", "queued") for task in self.tasks)
+        return self.driver is not None or self.with_slurm or any(task.state == "running" for task in self.tasks)
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "counts": self.counts, "estimates": [item.to_json() for item in self.estimates]}
@@ -101,7 +103,7 @@ class CampaignStatus:
                  duration(task.seconds_left) if task.seconds_left is not None else "", task.warning or ""]
                 for task in self.tasks]
         driver = (f"driven by process {self.driver.get('pid')} on {self.driver.get('host')}" if self.driver
-                  else "nobody is driving it")
+                  else "SLURM has it" if self.with_slurm else "nobody is driving it")
         return "\n".join([table(rows, ["task", "state", "done", "left", "last warning"]), "",
                           *(f"warning: {text}" for text in self.warnings),
                           *(item.line() for item in self.estimates),
@@ -123,16 +125,19 @@ def status(folder: str | Path, estimate: bool = True) -> CampaignStatus:
     driver = holder(folder / "lock")
     warnings = _structure_warnings(folder, campaign)
     queued: dict[str, Place] = {}
+    unknown = None
     try:
         queued = in_queue(folder)
     except InputError as error:
-        warnings.append(str(error))
+        unknown = str(error)
     tasks = [_task(folder, item, queued) for item in campaign["tasks"]]
+    if unknown and any(task.state != "done" for task in tasks):
+        warnings.append(unknown)
     speeds = [task.ns_per_day for task in tasks if task.state == "running" and task.ns_per_day]
     done = [task for task in tasks if task.state == "done"]
     return CampaignStatus(
         campaign["name"], str(folder), driver, tasks, _relaxing(folder, campaign, driver is not None, queued), warnings,
-        sum(speeds), _time_left(tasks), estimates(folder, done, PATIENCE_S) if estimate else [])
+        sum(speeds), _time_left(tasks), estimates(folder, done, PATIENCE_S) if estimate else [], bool(queued))
 
 
 def _task(folder: Path, item: dict[str, Any], queued: dict[str, Place]) -> TaskStatus:
