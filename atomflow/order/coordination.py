@@ -32,7 +32,8 @@ class Shell:
 
     Attributes:
         pair, cutoff_A: partners counted as bonded.
-        mean: coordination number. fractions: {n: share of the centres that have n partners}.
+        mean: coordination number. fractions: {n: share of the centres that have n partners}. three_or_four: share of
+            the centres with three or four.
         length_A: mean bond length. lengths_A: {n: mean bond length of the centres with n partners}.
         angle_deg: mean partner–centre–partner angle.
         length_histogram, angle_histogram: {"edges": ..., "density": ...}.
@@ -43,6 +44,7 @@ class Shell:
     cutoff_A: float
     mean: Estimate
     fractions: dict[int, Estimate]
+    three_or_four: Estimate
     length_A: Estimate
     lengths_A: dict[int, Estimate]
     angle_deg: Estimate
@@ -79,8 +81,8 @@ def shell(
     def over(key: str) -> Estimate:
         return estimate([np.array([frame[key] for frame in replica]) for replica in per_source], level)
 
-    def share(n: int) -> Estimate:
-        return estimate([np.array([(f["numbers"] == n).mean() for f in replica]) for replica in per_source], level)
+    def share(*n: int) -> Estimate:
+        return estimate([np.array([np.isin(f["numbers"], n).mean() for f in replica]) for replica in per_source], level)
 
     def length(n: int) -> Estimate:
         return estimate([np.array([_mean(f["lengths"][f["owner_numbers"] == n]) for f in replica])
@@ -88,7 +90,7 @@ def shell(
 
     lengths = np.concatenate([frame["lengths"] for frame in frames])
     angles = np.concatenate([frame["angles"] for frame in frames])
-    return Shell(pair, cutoff_A, over("mean"), {n: share(n) for n in numbers}, over("length"),
+    return Shell(pair, cutoff_A, over("mean"), {n: share(n) for n in numbers}, share(3, 4), over("length"),
                  {n: length(n) for n in numbers if n > 0}, over("angle"),
                  _histogram(lengths, np.arange(0.0, cutoff_A + 0.005, 0.01)),
                  _histogram(angles, np.arange(0.0, 180.5, 1.0)), float(lengths.min()) if len(lengths) else None)

@@ -98,9 +98,10 @@ def accept(result: OrderResult) -> Acceptance:
                          f"{', '.join(missing)}")
     boron, zinc = result.shells["B-O"], result.shells["Zn-O"]
     unknown = Estimate.unknown(boron.mean.level)
+    none = Estimate(0.0, None, None) if boron.mean.low is None else Estimate(0.0, 0.0, 0.0)
     ours = {"density": result.density_g_per_cm3, "b3_o": boron.lengths_A.get(3, unknown),
             "b4_o": boron.lengths_A.get(4, unknown), "zn_o": zinc.length_A, "zn_cn": zinc.mean,
-            "n4": boron.fractions.get(4, Estimate(0.0, 0.0, 0.0, boron.mean.level))}
+            "n4": boron.fractions.get(4, none), "b_network": boron.three_or_four}
     return Acceptance(tuple(judge(target, ours[target.id]) for target in targets()), result.n_replicas)
 
 
