@@ -42,24 +42,37 @@ class Match:
         return np.asarray(left @ right)
 
 
-def matches(first_A: np.ndarray, second_A: np.ndarray, max_area_A2: float, max_strain: float) -> list[Match]:
+def matches(
+    first_A: np.ndarray, second_A: np.ndarray, max_area_A2: float, max_strain: float, smallest: bool = False
+) -> list[Match]:
     """All pairs of supercells within the area and strain, smallest area first, then smallest strain.
 
     Args:
         first_A, second_A: (2, 2) right-handed bases as rows, Å.
+        smallest: stop at the smallest area that has any.
     """
     areas = np.linalg.det(first_A), np.linalg.det(second_A)
     found: list[Match] = []
+    known: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     for n in range(1, int(max_area_A2 / areas[0] + 1e-9) + 1):
         ratio = n * areas[0] / areas[1]
         low, high = ratio * (1 - max_strain) ** 2, ratio * (1 + max_strain) ** 2
         for m in range(max(1, int(np.ceil(low - 1e-9))), int(high + 1e-9) + 1):
-            seconds = [reduced(hnf, second_A) for hnf in sublattices(m)]
-            for hnf in sublattices(n):
-                basis = reduced(hnf, first_A)
-                for other in seconds:
-                    found += _compare(basis, other, first_A, second_A, max_strain)
+            if m not in known:
+                known[m] = _with_lengths(m, second_A)
+            for basis, lengths in _with_lengths(n, first_A):
+                for other, other_lengths in known[m]:
+                    if (np.abs(lengths / other_lengths - 1) <= max_strain + 1e-9).all():
+                        found += _compare(basis, other, first_A, second_A, max_strain)
+        if found and smallest:
+            break
     return sorted(found, key=lambda match: (round(match.area_A2, 3), round(match.strain, 6), round(match.angle_deg, 3)))
+
+
+def _with_lengths(index: int, lattice_A: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Reduced bases of the sublattices and their two lengths, which a strain cannot change by more than itself."""
+    bases = [reduced(hnf, lattice_A) for hnf in sublattices(index)]
+    return [(basis, np.linalg.norm(basis @ lattice_A, axis=1)) for basis in bases]
 
 
 def _compare(
@@ -97,10 +110,10 @@ def reduced(basis: np.ndarray, lattice_A: np.ndarray) -> np.ndarray:
     while True:
         if _norm(q @ lattice_A) < _norm(p @ lattice_A) - 1e-9:
             p, q = q, p
-        n = round(float(np.dot(p @ lattice_A, q @ lattice_A) / _norm(p @ lattice_A) ** 2))
-        if n == 0:
+        along = float(np.dot(p @ lattice_A, q @ lattice_A) / _norm(p @ lattice_A) ** 2)
+        if abs(along) <= 0.5 + 1e-9:  # a tie that rounding decides either way would never end
             break
-        q = q - n * p
+        q = q - round(along) * p
     if np.linalg.det(np.array([p, q]) @ lattice_A) < 0:
         q = -q
     return np.array([p, q])

@@ -149,6 +149,57 @@ def sealed(
     write_and_describe(built, output, as_json, rows)
 
 
+def contact(
+    output: Path = OUTPUT,
+    cell: Path | None = typer.Argument(None, metavar="CELL", help="The solid, for --on glass and --on sealed."),
+    on: str = typer.Option("nzsp", help="nzsp (a slab is cut), or glass or sealed (give CELL)."),
+    metal: str = typer.Option("Na", help="The metal."),
+    metal_plane: tuple[int, int, int] = typer.Option((1, 1, 0), help="Its face, cubic indices.", metavar="H K L"),
+    metal_thickness: float = typer.Option(12.0, help="Of the metal, Å; rounded to whole layers."),
+    plane: tuple[int, int, int] = typer.Option((1, 1, 0), help="Face of the NZSP slab.", metavar="H K L"),
+    setting: str = typer.Option("primitive", help="Cell of that plane's indices: primitive or conventional."),
+    thickness: float = typer.Option(12.0, help="Of the NZSP slab, Å; rounded to whole layers."),
+    face: str | None = typer.Option(None, help="Axis along which CELL is opened: a, b or c."),
+    max_strain: float = typer.Option(0.04, help="Of the metal, to share a plane cell."),
+    max_area: float = typer.Option(600.0, help="Of the plane cell, Å²."),
+    vacuum: float | None = typer.Option(None, help="Å above the metal. Without: metal on both faces."),
+    as_json: bool = JSON,
+) -> None:
+    """Put sodium metal on NZSP, on glass or on a sealed boundary by matching their plane lattices.
+
+    \b
+    Example:
+      atomflow build contact --metal Na --on nzsp --max-strain 0.04 -o contact.extxyz
+    """
+    from atomflow.build.contact import build_contact
+    from atomflow.cli.build_output import require_writable, write_and_describe
+
+    require_writable(output)
+    if on not in ("nzsp", "glass", "sealed"):
+        raise InputError(f"--on {on}: the metal lies on nzsp, glass or sealed")
+    if (on == "nzsp") != (cell is None):
+        raise InputError(f"--on {on} {'cuts its own slab: give no CELL' if cell else 'needs the CELL of the solid'}")
+    options = {"metal": metal, "metal_plane": metal_plane, "metal_thickness": metal_thickness, "plane": plane,
+               "setting": setting, "thickness": thickness, "face": face, "max_strain": max_strain,
+               "max_area": max_area, "vacuum": vacuum}  # fmt: skip
+    solid = None if cell is None else _cell_of(cell)
+    if solid is not None and "glass" not in set(solid.regions):
+        raise InputError(f"{cell} holds no glass; build it with atomflow build glass or build sealed")
+    built = build_contact(solid, **options)
+    facts = built.provenance
+    rows = [
+        ("metal", f"{facts['metal_atoms']} {metal} in {facts['metal_layers']} layers, strained by "
+                  f"{100 * facts['strain']:.1f} %"),
+        ("shared plane cell", f"{facts['shared_area_A2']:.1f} Å²"),
+        ("gaps", " and ".join(f"{g:.2f}" for g in facts["gaps_A"]) + " Å"),
+        ("regions", _regions(built)),
+    ]  # fmt: skip
+    if "bonds_cut" in facts["solid"]:
+        solid_facts = facts["solid"]
+        rows.append(("solid", f"opened along {solid_facts['opened_along']}, {solid_facts['bonds_cut']} bonds cut"))
+    write_and_describe(built, output, as_json, rows)
+
+
 def _cell_of(path: Path) -> Cell:
     """A cell file, or the last frame of a run folder."""
     from atomflow import runs
@@ -163,5 +214,5 @@ def _regions(cell: Cell) -> str:
 
 def mount(app: typer.Typer) -> None:
     """Add these commands to ``atomflow build``."""
-    for command in (glass, phase, boundary, sealed):
+    for command in (glass, phase, boundary, sealed, contact):
         app.command()(command)
