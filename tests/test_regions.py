@@ -140,6 +140,8 @@ def test_a_thin_film_has_no_diffusivity_across_and_frozen_ions_an_upper_limit():
         assert region.along.estimate.is_upper_limit
         assert region.across.estimate.is_upper_limit
         assert 0 < region.along.estimate.high < 1e-5
+        assert "had not moved half a hop" in region.along.why
+    assert np.isnan(analyze_regions(frozen).profile.diffusivity_cm2_per_s).all()
 
 
 def labelled_run(folder, regions=True):

@@ -24,7 +24,8 @@ class Profile:
         place_A: (m,) middle of each bin, from the origin of the cell. region: (m,) whose it is.
         density_per_A3, density_error: (m,) ions, and the standard error over five stretches of time.
         diffusivity_cm2_per_s, diffusivity_error: (m,) in the plane, of ions that were there just before; NaN where
-            nobody was. lag_ps: of the steps. resolution_A: (m,) how far such ions move across meanwhile (rms).
+            nobody was or the region shows no diffusion. lag_ps: of the steps. resolution_A: (m,) how far such ions move
+            across meanwhile (rms).
     """
 
     place_A: np.ndarray
@@ -40,8 +41,11 @@ class Profile:
         return dict(self.__dict__)
 
 
-def profile(paths: RegionPaths, frames: int) -> Profile:
-    """Density and in-plane mobility in bins of about 1 Å, steps of ``frames`` frames."""
+def profile(paths: RegionPaths, frames: int, diffusing: set[str]) -> Profile:
+    """Density and in-plane mobility in bins of about 1 Å, steps of ``frames`` frames.
+
+    Regions that are not ``diffusing`` have no mobility: steps there are vibration.
+    """
     m = max(4, round(paths.height_A / _BIN_A))
     index = np.minimum((paths.place * m).astype(int), m - 1)
     volume = paths.height_A / m * paths.area_A2
@@ -66,9 +70,10 @@ def profile(paths: RegionPaths, frames: int) -> Profile:
         mean = sums.sum(axis=0) / numbers.sum(axis=0)
         error = _ratio_error(sums, numbers, mean)
         resolution = np.sqrt(wide.sum(axis=0) / numbers.sum(axis=0))
-    unit = CM2_PER_S_PER_A2_PER_PS
     places = (np.arange(m) + 0.5) / m
-    return Profile(places * paths.height_A, tuple(_region_at(paths, x) for x in places), whole,
+    region = tuple(_region_at(paths, x) for x in places)
+    unit = np.where([name in diffusing for name in region], CM2_PER_S_PER_A2_PER_PS, np.nan)
+    return Profile(places * paths.height_A, region, whole,
                    density.std(axis=0, ddof=1) / np.sqrt(_BLOCKS), mean * unit, error * unit, lag, resolution)
 
 

@@ -6,7 +6,7 @@ See :mod:`atomflow.transport.slabs` for where a region is and :mod:`atomflow.tra
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from atomflow.transport.slabs import RegionPaths, Slab, region_paths
 #: An ion has crossed once it is this deep in the other slab (or a quarter of a thinner one), in Å.
 COMMITTED_A = 1.0
 _MIN_TRIPLES = 30
+_SHORT = "by then the ions had not moved half a hop: back-and-forth may count as diffusion"
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,15 @@ def analyze_regions(
     settled = _settled(paths)
     regions = tuple(_one_region(paths, name, settled, temperature, level, hop_length_A, charge_e)
                     for name in paths.regions)
+    warnings += [f"{r.region}: D along at {r.along.lag_ps:.3g} ps; {_SHORT}" for r in regions
+                 if _SHORT in r.along.why and r.along.estimate.value is not None]
     lag = float(np.median([region.along.lag_ps for region in regions]))
     frames = max(1, round(lag / paths.interval_ps))
     return RegionResult(species, str(trajectory.source), along, temperature, paths.ions_A.shape[1],
                         (len(paths.ions_A) - 1) * paths.interval_ps, paths.slabs, paths.height_A, regions,
-                        _crossings(paths, settled, level), profile(paths, frames), tuple(warnings))
+                        _crossings(paths, settled, level),
+                        profile(paths, frames, {r.region for r in regions if r.along.estimate.value is not None}),
+                        tuple(warnings))
 
 
 def _one_region(
@@ -166,7 +171,7 @@ def _one_region(
 def _along(paths: RegionPaths, moved: np.ndarray, inside: np.ndarray, ion_time: float, hop_A: float,
            level: float) -> LocalD:
     """D in the plane: the lag at which ions that stay have moved half a hop squared, shorter if visits are."""
-    frames = _half_hop_frames(moved, inside, hop_A)
+    frames, reached = _half_hop_frames(moved, inside, hop_A)
     while True:
         chosen = staying(inside, frames)
         if chosen.sum() >= _MIN_TRIPLES or frames == 1:
@@ -174,7 +179,8 @@ def _along(paths: RegionPaths, moved: np.ndarray, inside: np.ndarray, ion_time: 
         frames = max(1, int(frames / 1.5))
     lag = frames * paths.interval_ps
     d = triple_d(bins_of(moved[..., :2], frames), lag).mean(axis=2)
-    return weigh(d, chosen, lag, ion_time, hop_A, level)
+    found = weigh(d, chosen, lag, ion_time, hop_A, level)
+    return found if reached else replace(found, why=f"{found.why}; {_SHORT}")
 
 
 def _across(paths: RegionPaths, name: str, moved: np.ndarray, inside: np.ndarray, along: LocalD, ion_time: float,
@@ -197,16 +203,19 @@ def _across(paths: RegionPaths, name: str, moved: np.ndarray, inside: np.ndarray
     return weigh(d, chosen, lag, ion_time, hop_A, level)
 
 
-def _half_hop_frames(moved: np.ndarray, inside: np.ndarray, hop_A: float) -> int:
-    """First lag (frames) at which ions in the region at both ends have moved half a hop squared (its in-plane part)."""
+def _half_hop_frames(moved: np.ndarray, inside: np.ndarray, hop_A: float) -> tuple[int, bool]:
+    """First lag (frames) at which ions in the region at both ends have moved half a hop squared (its in-plane part).
+
+    A twentieth of the run, and False, where they never do.
+    """
     longest = max(1, len(moved) // 20)
     for lag in np.unique(np.geomspace(1, longest, 30).astype(int)):
         both = inside[:-lag] & inside[lag:]
         if both.any():
             square = ((moved[lag:, :, :2] - moved[:-lag, :, :2]) ** 2).sum(axis=2)
             if square[both].mean() >= hop_A**2 / 3.0:
-                return int(lag)
-    return longest
+                return int(lag), True
+    return longest, False
 
 
 def _settled(paths: RegionPaths) -> np.ndarray:
