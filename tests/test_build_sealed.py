@@ -110,6 +110,24 @@ def test_a_wrapped_boundary_gives_the_same_cell(bare):
     np.testing.assert_allclose(difference - np.round(difference), 0, atol=1e-6)
 
 
+def test_a_relaxed_boundary_can_be_sealed(bare):
+    """The last frame of a run carries its origin one level down, and a relaxed cell is a little larger."""
+    scale = np.array([1.01, 0.99, 1.02])
+    relaxed = Cell(bare.numbers, bare.positions_A * scale, bare.lattice_A * scale, bare.regions, bare.sites,
+                   {"run": "relax", "frame": 3, "from": bare.provenance})  # fmt: skip
+    cell = build_sealed(relaxed, film=8.0)
+    first = bare.provenance["atoms_of_grain_a"]
+    low, high = cell.provenance["films"][0]["z_A"]
+    assert relaxed.positions_A[:first, 2].max() - 2.0 < low < relaxed.positions_A[:first, 2].max() + 2.0
+    assert cell.positions_A[first : len(bare), 2].min() == pytest.approx(
+        relaxed.positions_A[first:, 2].min() + high - low - relaxed.provenance["from"]["boundaries"][0]["gap_A"] * 1.02
+    )
+    turned = Cell(bare.numbers, bare.positions_A[:, [2, 0, 1]], bare.lattice_A[:, [2, 0, 1]], bare.regions, bare.sites,
+                  bare.provenance)  # fmt: skip
+    with pytest.raises(InputError, match="no longer lies in xy"):
+        build_sealed(turned)
+
+
 def test_one_film_and_a_vacuum():
     boundary = build_boundary((1, 0, 1), "tilt", vacuum=15.0)
     cell = build_sealed(boundary, film=8.0, na_uptake=1.0, density=3.1)

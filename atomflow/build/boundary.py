@@ -189,6 +189,7 @@ def _assemble(
     fractional[:, :2] %= 1.0
     numbers = np.concatenate([below.groups.numbers, above.groups.numbers])
     sites = np.concatenate([below.groups.sites, above.groups.sites])
+    provenance["height_A"] = float(c[2])
     provenance["boundaries"] = [
         {"z_A": float(z), "gap_A": float(s["gap"]), "translation_A": np.round(s["translation"], 4).tolist()}
         for z, s in zip(levels, stacked, strict=True)

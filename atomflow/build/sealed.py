@@ -103,13 +103,17 @@ def build_sealed(
 
 
 def boundary_facts(cell: Cell) -> dict[str, Any]:
-    """What the builder of a boundary noted, also when the cell was relaxed since."""
+    """What the builder of a boundary noted; heights follow the cell when it was relaxed since."""
     found: Any = cell.provenance
     while isinstance(found, dict) and "atoms_of_grain_a" not in found:
         found = next((value for value in found.values() if isinstance(value, dict)), None)
     if not isinstance(found, dict) or "glass" in set(cell.regions):
         raise InputError("this is not a bare boundary; build one with atomflow build boundary (extxyz keeps its facts)")
-    return found
+    if np.abs(cell.lattice_A[:2, 2]).max() > 1e-3:
+        raise InputError("the plane of this boundary no longer lies in xy; seal it before its cell is turned")
+    stretch = cell.lattice_A[2, 2] / found["height_A"]  # of a boundary whose cell was relaxed since
+    places = [{**p, "z_A": p["z_A"] * stretch, "gap_A": p["gap_A"] * stretch} for p in found["boundaries"]]
+    return {**found, "boundaries": places, "height_A": float(cell.lattice_A[2, 2])}
 
 
 def _film_of(request: SealedRequest, glass: Cell | None, area_A2: float) -> _Film:
