@@ -176,3 +176,19 @@ def test_wrong_input_is_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_a_barrier_stands_without_an_attempt_frequency(monkeypatch):
+    """A band of one image that climbs only roughly: the top is no saddle, the barrier is given all the same."""
+    from atomflow.lattice import hops
+
+    def no_saddle(*_):
+        raise RunFailed("the top of the path has 0 unstable modes")
+
+    monkeypatch.setattr(hops, "vineyard_THz", no_saddle)
+    found = hop(vacancy(), LennardJones(cutoff_A=5.2, device="cpu"), "A", "V", n_images=1, fmax_eV_per_A=0.02,
+                vibrating_A=1.0)
+    assert found.barrier_eV > 0
+    assert found.attempt_THz is None
+    assert found.rates == ()
+    assert "0 unstable modes" in found.warnings[-1]

@@ -39,7 +39,8 @@ class HopResult:
     Attributes:
         names: kinds of the sites. length_A: of the hop, after relaxation. targets: vacant sites of that kind as near.
         barrier_eV, reverse_eV: from the relaxed start and end to the saddle. energy_eV: (images,) along the path.
-        attempt_THz: Vineyard's, over ``n_vibrating`` atoms near the ion; None when not asked for.
+        attempt_THz: Vineyard's, over ``n_vibrating`` atoms near the ion; None when not asked for,
+            or where the ends and the top are no minimum and saddle (``warnings`` says which).
         rates: [{temperature_K, rate_per_ps, diffusivity_cm2_per_s}]; empty without an attempt frequency.
         images: the path as cells.
     """
@@ -159,7 +160,7 @@ def hop(
         vacancy: take the ion on the target site out first (:func:`with_vacancy`); ``rank`` then counts such steps.
 
     Raises:
-        InputError: sites that do not fit. RunFailed: an end leaves its site, or the top is no saddle.
+        InputError: sites that do not fit. RunFailed: an end leaves its site, or there is no barrier.
     """
     import ase.mep
 
@@ -186,13 +187,17 @@ def hop(
         raise RunFailed(f"there is no barrier between {start} and {end}: the energy only rises to an end; one of the "
                         "sites is not stable with this potential")
     warnings = [] if converged else [f"the band did not converge in {max_steps} steps (--max-steps)"]
-    attempt, n_vibrating = None, 0
+    attempt: float | None = None
+    n_vibrating = 0
     if vibrating_A is not None:
         chosen = _near(cell, [images[i].positions for i in (0, top, -1)], choice.atom, vibrating_A)
         n_vibrating = len(chosen)
         at = [frequencies_THz(hessian(_forces_of(image, calculator), image.positions, chosen), cell.masses_amu[chosen])
               for image in (first, images[top])]
-        attempt = vineyard_THz(*at)
+        try:
+            attempt = vineyard_THz(*at)
+        except RunFailed as error:  # the barrier stands without it
+            warnings.append(f"no attempt frequency and no rate: {error}")
     barrier = float(energy[top] - energy[0])
     length = float(np.linalg.norm(last.positions[choice.atom] - first.positions[choice.atom]))
     rates = []
