@@ -1,6 +1,5 @@
 """What can go wrong in a campaign, one by one: what is said, what is kept, and that the numbers stay the same."""
 
-import json
 import os
 import random
 import resource
@@ -268,16 +267,17 @@ def test_retry_of_what_failed_leaves_the_rest_alone(tmp_path):
 @pytest.mark.slow
 def test_fifty_random_kills_lose_and_double_nothing(tmp_path):
     """24 tasks; fifty times a worker or the driver is killed, or a worker told to stop, at random moments."""
-    path = written(tmp_path / "toy.yaml", md={**SHORT, "time_ps": 6.0, "checkpoint_interval_ps": 0.25},
+    path = written(tmp_path / "toy.yaml", md={**SHORT, "time_ps": 3.0, "checkpoint_interval_ps": 0.1},
                    temperatures_K=[100, 150, 200, 250], seeds=6)
     folder, whole = tmp_path / "out", tmp_path / "whole"
-    assert drive(path, whole).wait() == 0
+    for task in prepare(path, whole):
+        assert worker.main([str(whole), task]) == 0
     chance = random.Random(7)
     killed = {"worker": 0, "driver": 0}
     while sum(killed.values()) < 50:
         driver = drive(path, folder)
         for _ in range(chance.randint(3, 8)):
-            time.sleep(chance.uniform(0.5, 6.0))
+            time.sleep(chance.uniform(0.2, 5.0))
             wait_for(lambda: workers(folder) or driver.poll() is not None)  # noqa: B023
             alive = workers(folder)
             if not alive or sum(killed.values()) >= 50:
@@ -290,17 +290,14 @@ def test_fifty_random_kills_lose_and_double_nothing(tmp_path):
             killed["driver"] += 1
         driver.wait(60)
         wait_for(lambda: not workers(folder))
-        if campaign.status(folder).counts == {"done": 24}:
-            break
-    print(killed, campaign.status(folder).line())
-    assert sum(killed.values()) >= 50, "the campaign was done too soon for fifty kills"
-    for _ in range(3):
-        if drive(path, folder).wait() == 0:
-            break
+        if not (folder / "campaign.json").exists():
+            continue
+        assert campaign.status(folder, estimate=False).counts != {"done": 24}, f"done too soon: {killed}"
+    print(killed, campaign.status(folder, estimate=False).line())
+    campaign.run(campaign.load(path), folder)
     assert campaign.status(folder).counts == {"done": 24}
     for run in sorted((whole / "runs").iterdir()):
         assert trajectory(folder, run.name) == trajectory(whole, run.name)
         steps = runs.open_run(folder / "runs" / run.name).times_fs
-        assert len(steps) == 301
+        assert len(steps) == 151
         assert (steps[1:] > steps[:-1]).all()
-    assert json.loads((folder / "campaign.json").read_text())["tasks"]
