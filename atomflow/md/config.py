@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal, Self
 
 import pydantic
@@ -115,6 +116,12 @@ class MDConfig(StrictModel):
 
     def _whole(self, interval_fs: float) -> int:
         return round(interval_fs / self.timestep_fs)
+
+    @property
+    def random_key(self) -> int:
+        """What keys this run's random numbers: seed and temperature. Runs of equal seed at different temperatures must
+        not share their noise: the thermostat's luck would move all points of an Arrhenius line together."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {self.temperature_K!r}".encode()).digest()[:8], "little")
 
     def target_K(self, step: int) -> float:
         """Target temperature at ``step``, counted from the start of equilibration."""

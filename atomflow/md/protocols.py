@@ -31,7 +31,7 @@ class Protocol:
     def __init__(self, state: State, configs: Sequence[MDConfig]) -> None:
         check_alike(configs)
         self.config = configs[0]
-        device, seeds = state.device, [config.seed for config in configs]
+        device, seeds = state.device, [config.random_key for config in configs]
         counts = state.counts.tolist()
         degrees = [3 * n - 3 for n in counts]
         constant = all(config.temperature_end_K is None for config in configs)

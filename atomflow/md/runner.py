@@ -70,7 +70,7 @@ def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | No
         potential.check_elements(job.cell.numbers)
     check_alike([job.config for job in jobs])
     state = from_cells([job.cell for job in jobs], potential.device)
-    targets, seeds = [job.config.temperature_K for job in jobs], [job.config.seed for job in jobs]
+    targets, seeds = [job.config.temperature_K for job in jobs], [job.config.random_key for job in jobs]
     state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
     with contextlib.ExitStack() as stack:
         members = [
@@ -111,7 +111,7 @@ def resume(
         state = from_cells([cell], potential.device)
         member = Member(config, writer, len(cell), cell.volume_A3)
         if checkpoint is None:
-            state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.seed])
+            state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.random_key])
         else:
             load_arrays(state, [checkpoint], int(checkpoint["step"]))
             member.checkpoint_step, member.start_eV = state.step, checkpoint.get("start_eV")
