@@ -20,7 +20,7 @@ VERBS = {
     "potential": "List, show, check and evaluate machine-learned potentials.",
     "relax": "Relax atoms, and the cell if asked, with a potential.",
     "md": "Run molecular dynamics into a run folder, or resume one.",
-    "campaign": "Plan, run and watch structures × temperatures × seeds.",
+    "campaign": "Plan, run, watch and extend structures × temperatures × seeds, here or on SLURM.",
     "order": "Radial distributions, coordination, bonds; is the glass the glass?",
     "xrd": "X-ray powder patterns of cells and mixtures, against the publication's lines.",
     "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
