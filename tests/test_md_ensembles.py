@@ -21,7 +21,8 @@ def config(**changes):
 
 def batch(cells, configs, potential):
     state = from_cells(cells, CPU)
-    state.velocities_A_per_fs = thermal_velocities(state, [c.temperature_K for c in configs], [c.random_key for c in configs])
+    targets, keys = [c.temperature_K for c in configs], [c.random_key for c in configs]
+    state.velocities_A_per_fs = thermal_velocities(state, targets, keys)
     forces = Forces(potential, state, 1.0, configs[0].timestep_fs, stress=configs[0].ensemble == "npt")
     forces(state)
     return state, forces, Protocol(state, configs)
