@@ -489,3 +489,8 @@ def test_the_browser_would_have_told(browser):
     browser.settle()
     assert browser.complaints()
     assert any("atomflow.invalid" in text for text in (*browser.requests(), *browser.complaints()))
+
+
+def test_an_interval_over_many_powers_of_ten_shows_both_ends():
+    far = interval({"value": 2.8e-6, "low": 6.7e-9, "high": 1.2e-3, "level": 0.95})
+    assert far == "2.8 × 10⁻⁶ [6.7 × 10⁻⁹, 1.2 × 10⁻³]"

@@ -10,6 +10,8 @@ from atomflow.report.html import Html, tag
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NOTHING = "—"
+#: An interval whose ends are farther apart than this factor has a power of ten at each number.
+_WIDE = 300.0
 
 
 def estimate_of(data: Any) -> Estimate:
@@ -44,6 +46,8 @@ def _exponent(value: float) -> int | None:
 def interval(data: Any, digits: int = 2, plain: bool = False) -> str:
     """``1.2 [0.8, 1.9] × 10⁻⁵``, ``< 3 × 10⁻⁷`` for an upper limit, a dash when nothing can be said.
 
+    Ends that lie many powers of ten apart are written each with its own.
+
     ``plain`` writes no power of ten and two decimals at least: for energies and ratios.
     """
     estimate = data if isinstance(data, Estimate) else estimate_of(data)
@@ -51,6 +55,9 @@ def interval(data: Any, digits: int = 2, plain: bool = False) -> str:
         return NOTHING if estimate.high is None else f"< {scientific(estimate.high, digits)}"
     if estimate.low is None or estimate.high is None:
         return f"{scientific(estimate.value, digits)} (no interval)"
+    if not plain and estimate.low > 0 and estimate.high > _WIDE * estimate.low:
+        return f"{scientific(estimate.value, digits)} [{scientific(estimate.low, digits)}, " \
+               f"{scientific(estimate.high, digits)}]"
     exponent = None if plain else _exponent(estimate.value)
     factor = 1.0 if exponent is None else 10.0**exponent
     power = "" if exponent is None else f" × 10{str(exponent).translate(_SUPERSCRIPT)}"
