@@ -33,6 +33,7 @@ def md(
     frame_interval_fs: float = typer.Option(20.0, help="Between stored frames, in fs."),
     thermo_interval_fs: float = typer.Option(20.0, help="Between rows of energies and temperature, in fs."),
     checkpoint_interval_ps: float = typer.Option(1.0, help="Between checkpoints, in ps."),
+    hold: list[str] | None = typer.Option(None, help="Region whose atoms stand still (repeat); nvt or nve."),
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
     trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
@@ -66,6 +67,7 @@ def md(
         "thermostat_time_fs": thermostat_time_fs, "pressure_GPa": pressure_GPa, "barostat": barostat,
         "frame_interval_fs": frame_interval_fs, "thermo_interval_fs": thermo_interval_fs,
         "checkpoint_interval_ps": checkpoint_interval_ps, "seed": seed,
+        "held_regions": hold or (),
     }, "md options")
     _set_threads(threads)
     _report(_start(cell, potential, config, out, device, dtype, trust_model), as_json)

@@ -11,7 +11,7 @@ from atomflow.config import StrictModel, parse
 from atomflow.units import FS_PER_PS
 
 #: fields in which the systems of one flat batch may differ
-PER_SYSTEM = ("temperature_K", "temperature_end_K", "pressure_GPa", "seed")
+PER_SYSTEM = ("temperature_K", "temperature_end_K", "pressure_GPa", "seed", "time_ps")
 
 
 class MDConfig(StrictModel):
@@ -43,6 +43,8 @@ class MDConfig(StrictModel):
         max_temperature_factor: the run stops when the temperature exceeds this many times the target + 1000 K.
         max_force_eV_per_A: the run stops when a force component exceeds this.
         min_distance_A: the run stops when two atoms come closer than this; 0 does not look.
+        held_regions: atoms of these regions of the cell stand still; temperatures are those of the others. Not with
+            ``npt``, which moves every atom with the cell.
     """
 
     ensemble: Literal["nve", "nvt", "npt"] = "nvt"
@@ -66,6 +68,7 @@ class MDConfig(StrictModel):
     max_temperature_factor: float = pydantic.Field(default=5.0, gt=1)
     max_force_eV_per_A: float = pydantic.Field(default=500.0, gt=0)
     min_distance_A: float = pydantic.Field(default=0.0, ge=0)
+    held_regions: tuple[str, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -86,6 +89,8 @@ class MDConfig(StrictModel):
             raise ValueError("temperature_end_K needs a thermostat; use the ensemble nvt or npt")
         if self.ensemble == "npt" and self.thermostat == "nose-hoover":
             raise ValueError("npt goes with the thermostat bussi or langevin, not with nose-hoover")
+        if self.ensemble == "npt" and self.held_regions:
+            raise ValueError("npt moves every atom with the cell; held_regions go with nvt or nve")
         return self
 
     # --- in time steps ----------------------------------------------------------------------------------------

@@ -45,19 +45,22 @@ class Forces:
         self._timestep_fs = timestep_fs
         self._check_every = check_every or (1 if state.device.type == "cpu" else GPU_CHECK_EVERY)
         self._calls = 0
+        self._free = state.free[:, None] if bool((state.free < 1).any()) else None
         self._least_slack = torch.zeros(state.n_systems, dtype=torch.float64, device=state.device)
         self.neighbours: NeighbourList | None = None
         if self.model.needs_edges:
             self.neighbours = NeighbourList(state, self.model.cutoff_A, skin_A, fixed_cell=not stress)
 
     def __call__(self, state: State) -> None:
-        """Set ``energies_eV``, ``forces_eV_per_A`` and, if this object computes it, ``stresses_eV_per_A3``."""
+        """Set ``energies_eV``, ``forces_eV_per_A`` (none on held atoms) and, if this object computes it,
+        ``stresses_eV_per_A3``."""
         if self.neighbours is not None:
             self._follow(self.neighbours, state)
         edges = self.neighbours.edges if self.neighbours is not None else None
         answer = self.model(state.positions_A, state.lattices_A, edges, self.stress)
         state.energies_eV = answer.energy_eV.to(torch.float64)
-        state.forces_eV_per_A = answer.forces_eV_per_A.to(torch.float64)
+        forces = answer.forces_eV_per_A.to(torch.float64)
+        state.forces_eV_per_A = forces if self._free is None else forces * self._free
         if answer.stress_eV_per_A3 is not None:
             state.stresses_eV_per_A3 = answer.stress_eV_per_A3.to(torch.float64)
 

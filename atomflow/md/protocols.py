@@ -33,7 +33,7 @@ class Protocol:
         self.config = configs[0]
         device, seeds = state.device, [config.random_key for config in configs]
         counts = state.counts.tolist()
-        degrees = [3 * n - 3 for n in counts]
+        degrees = [round(dof) for dof in state.degrees_of_freedom.tolist()]
         constant = all(config.temperature_end_K is None for config in configs)
         targets = torch.tensor([c.temperature_K for c in configs], dtype=torch.float64, device=device)
         ramp = PerStep(lambda step: np.array([c.target_K(step) for c in configs]), device)

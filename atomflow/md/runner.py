@@ -69,7 +69,7 @@ def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | No
     for job in jobs:
         potential.check_elements(job.cell.numbers)
     check_alike([job.config for job in jobs])
-    state = from_cells([job.cell for job in jobs], potential.device)
+    state = from_cells([job.cell for job in jobs], potential.device, jobs[0].config.held_regions)
     targets, seeds = [job.config.temperature_K for job in jobs], [job.config.random_key for job in jobs]
     state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
     with contextlib.ExitStack() as stack:
@@ -108,7 +108,7 @@ def resume(
     writer, checkpoint = runs.RunWriter.resume(folder)
     with writer:
         cell = runs.open_run(folder).initial_cell()
-        state = from_cells([cell], potential.device)
+        state = from_cells([cell], potential.device, config.held_regions)
         member = Member(config, writer, len(cell), cell.volume_A3)
         if checkpoint is None:
             state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.random_key])

@@ -23,6 +23,7 @@ class State:
         masses_amu: (N,).
         system_index: (N,) int64, ascending: the system that owns each atom.
         counts: (S,) int64 atoms of each system.
+        free: (N,) float64, 1 for an atom that moves and 0 for one that is held where it is.
         positions_A: (N, 3) Cartesian, never wrapped.
         velocities_A_per_fs: (N, 3).
         lattices_A: (S, 3, 3) lattice vectors as rows.
@@ -39,6 +40,7 @@ class State:
     masses_amu: torch.Tensor
     system_index: torch.Tensor
     counts: torch.Tensor
+    free: torch.Tensor
     positions_A: torch.Tensor
     velocities_A_per_fs: torch.Tensor
     lattices_A: torch.Tensor
@@ -65,8 +67,9 @@ class State:
 
     @property
     def degrees_of_freedom(self) -> torch.Tensor:
-        """(S,) 3N − 3: the centre of mass stands still."""
-        return (3 * self.counts - 3).to(torch.float64)
+        """(S,) 3N − 3, for the centre of mass stands still; three for each moving atom where some are held."""
+        moving = self.sum_atoms(self.free)
+        return 3 * moving - torch.where(moving < self.counts, 0.0, 3.0)
 
     def kinetic_eV(self) -> torch.Tensor:
         """(S,) kinetic energies."""
@@ -74,7 +77,7 @@ class State:
         return 0.5 * KINETIC_EV * self.sum_atoms(self.masses_amu * squares)
 
     def temperature_K(self) -> torch.Tensor:
-        """(S,) instantaneous temperatures 2K / ((3N − 3) k)."""
+        """(S,) instantaneous temperatures 2K / (degrees of freedom × k), those of the moving atoms."""
         return 2 * self.kinetic_eV() / (self.degrees_of_freedom * BOLTZMANN_EV_PER_K)
 
     def volume_A3(self) -> torch.Tensor:
@@ -88,17 +91,20 @@ class State:
         return kinetic / self.volume_A3()[:, None, None] - self.stresses_eV_per_A3
 
     def without_drift(self, velocities: torch.Tensor) -> torch.Tensor:
-        """(N, 3) velocities less the centre-of-mass velocity of each system."""
+        """(N, 3) velocities less the centre-of-mass velocity of each system; where atoms are held, only these stop."""
         momentum = self.sum_atoms(self.masses_amu[:, None] * velocities)
         mass = self.sum_atoms(self.masses_amu)
-        return velocities - (momentum / mass[:, None])[self.system_index]
+        anchored = self.sum_atoms(self.free) < self.counts
+        drift = torch.where(anchored[:, None], 0.0, momentum / mass[:, None])
+        return (velocities - drift[self.system_index]) * self.free[:, None]
 
 
-def from_cells(cells: Sequence[Cell], device: torch.device) -> State:
-    """State at rest, forces not yet computed.
+def from_cells(cells: Sequence[Cell], device: torch.device, held_regions: Sequence[str] = ()) -> State:
+    """State at rest, forces not yet computed; atoms of ``held_regions`` will not move.
 
     Raises:
-        InputError: a system has fewer than two atoms (nothing can move relative to its own centre of mass).
+        InputError: a system has fewer than two atoms (nothing can move relative to its own centre of mass), a region
+            that it does not have, or nothing that may move.
     """
     for cell in cells:
         if len(cell) < 2:
@@ -117,6 +123,7 @@ def from_cells(cells: Sequence[Cell], device: torch.device) -> State:
         masses_amu=tensor(np.concatenate([cell.masses_amu for cell in cells])),
         system_index=tensor(owner),
         counts=tensor(np.array([len(cell) for cell in cells])),
+        free=tensor(np.concatenate([_free(cell, held_regions) for cell in cells])),
         positions_A=tensor(np.concatenate([cell.positions_A for cell in cells])),
         velocities_A_per_fs=zeros(n, 3),
         lattices_A=tensor(np.stack([cell.lattice_A for cell in cells])),
@@ -129,8 +136,23 @@ def from_cells(cells: Sequence[Cell], device: torch.device) -> State:
     )
 
 
+def _free(cell: Cell, held_regions: Sequence[str]) -> np.ndarray:
+    """(n,) 1.0 for the atoms that move, 0.0 for those of the regions that are held."""
+    present = sorted(set(cell.regions.tolist()))
+    for region in held_regions:
+        if region not in present:
+            raise InputError(f"held_regions: the cell has no region {region}, only {', '.join(present)}")
+    free = ~np.isin(cell.regions, list(held_regions))
+    if not free.any():
+        raise InputError(f"held_regions {', '.join(held_regions)} leave no atom that may move")
+    return free.astype(np.float64)
+
+
 def thermal_velocities(state: State, temperatures_K: Sequence[float], seeds: Sequence[int]) -> torch.Tensor:
-    """(N, 3) velocities from the canonical distribution at each system's temperature, centre of mass at rest."""
+    """(N, 3) velocities from the canonical distribution at each system's temperature, held atoms at rest.
+
+    Where none is held, the centre of mass is at rest.
+    """
     normals = [
         generator(seed, VELOCITIES, 0).standard_normal((n, 3))
         for seed, n in zip(seeds, state.counts.tolist(), strict=True)
