@@ -47,6 +47,7 @@ def analyze(
     """
     from atomflow.cli import output
     from atomflow.cli.analyze_regions import check_by, show_regions
+    from atomflow.runs.lammps import folder_of
     from atomflow.transport.campaign import analyze_campaign, find_runs
 
     check_by(by, out, sites or van_hove, framework)
@@ -54,8 +55,7 @@ def analyze(
                "hop_length_A": hop_length_a}
     if not where.exists():
         raise InputError(f"there is no {where}; give a run folder, a folder of runs, or a trajectory file")
-    found = find_runs(where) if where.is_dir() else []
-    if where.is_dir() and found != [where]:
+    if where.is_dir() and folder_of(where) is None and find_runs(where) != [where]:
         if sites or van_hove or by:
             raise InputError("--by region, --sites and --van-hove are for one run; name one of the folders in it")
         if temperature is not None or frame_interval_fs is not None:

@@ -20,6 +20,7 @@ VERBS = {
     "potential": "List, show, check and evaluate machine-learned potentials.",
     "relax": "Relax atoms, and the cell if asked, with a potential.",
     "md": "Run molecular dynamics into a run folder, or resume one.",
+    "quench": "Melt and quench a glass, or the film of a sealed boundary in place.",
     "campaign": "Plan, run, watch and extend structures × temperatures × seeds, here or on SLURM.",
     "order": "Radial distributions, coordination, bonds; is the glass the glass?",
     "xrd": "X-ray powder patterns of cells and mixtures, against the publication's lines.",
@@ -29,7 +30,7 @@ VERBS = {
     "impedance": "Grain, boundary and film conductivities to R_b, R_gb and a Nyquist plot.",
     "compare": "Hold a campaign's numbers against the publication's.",
     "report": "Write one self-contained HTML report of a campaign.",
-    "export": "Write a run as extxyz, AMBER NetCDF or LAMMPS data.",
+    "export": "Write a run as extxyz, AMBER NetCDF or LAMMPS data; a whole simulation for LAMMPS.",
     "paper": "The publication as data: list, show, check.",
 }
 

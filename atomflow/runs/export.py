@@ -10,6 +10,7 @@ import numpy as np
 
 from atomflow.errors import InputError, RunFailed
 from atomflow.runs.files import NO_ROOM, PARTIAL
+from atomflow.runs.lammps import data_text
 from atomflow.runs.reader import Run
 from atomflow.version import __version__
 
@@ -86,19 +87,8 @@ def _extxyz(run: Run, path: Path, stride: int, wrap: bool) -> None:
 
 
 def _lammps(run: Run, path: Path, stride: int, wrap: bool) -> None:
-    from ase.io.lammpsdata import write_lammps_data
-
-    cell = run.cell()
-    atoms = cell.to_ase()
-    if wrap:
-        atoms.positions = _wrapped(cell.positions_A, cell.lattice_A)
-    elements = list(cell.composition)
-    with open(path, "w", encoding="utf-8") as handle:
-        write_lammps_data(handle, atoms, specorder=elements, masses=True, units="metal", atom_style="atomic")
-    text = path.read_text(encoding="utf-8").split("\n", 1)[1]
-    types = ", ".join(f"{number} = {element}" for number, element in enumerate(elements, start=1))
-    head = f"atomflow run {run.folder.name}, frame {run.n_frames - 1}; units metal; atom types: {types}"
-    path.write_text(f"{head}\n{text}", encoding="utf-8")
+    title = f"atomflow run {run.folder.name}, frame {run.n_frames - 1}"
+    path.write_text(data_text(run.cell(), title, wrap), encoding="utf-8")
 
 
 def _netcdf(run: Run, path: Path, stride: int, wrap: bool) -> None:

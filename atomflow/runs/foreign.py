@@ -37,20 +37,24 @@ class ForeignTrajectory:
     @classmethod
     def read(
         cls,
-        source: str | Path | Sequence[Any],
+        source: str | Path | Sequence[Any] | Iterator[Frame],
         frame_interval_fs: float | None,
         temperature_K: float | None,
         format: str | None,
         wrapped: bool | str,
         elements: Sequence[str] | None,
+        name: str = "the list of ASE atoms",
     ) -> ForeignTrajectory:
-        """Read every frame once; see :func:`atomflow.runs.open_trajectory` for the arguments and errors."""
+        """Read every frame once; see :func:`atomflow.runs.open_trajectory` for the arguments and errors.
+
+        ``source`` may also be frames already read; ``name`` then says whose they are.
+        """
         if wrapped not in (True, False, "auto"):
             raise InputError(f"wrapped must be true, false or auto, not {wrapped!r}")
         if isinstance(source, (str, Path)):
             name, frames = str(source), iterate(Path(source), format, elements)
         else:
-            name, frames = "the list of ASE atoms", (from_atoms(atoms) for atoms in source)
+            frames = (item if isinstance(item, Frame) else from_atoms(item) for item in source)
         reading = _Reading(name, wrapped)
         for frame in _guarded(frames, name):
             reading.add(frame)

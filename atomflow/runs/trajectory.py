@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from atomflow.errors import InputError
+from atomflow.runs.chain import CHAIN
 from atomflow.runs.files import MANIFEST, TRAJECTORY
 
 
@@ -79,7 +80,8 @@ def open_trajectory(
     """Open a run folder, a trajectory file of another program, or a list of ASE atoms.
 
     Args:
-        path: run folder (or its trajectory.h5); extxyz, ASE .traj, XDATCAR, LAMMPS dump, AMBER NetCDF, ...; or images.
+        path: run folder (or its trajectory.h5); folder of ``atomflow export lammps``; extxyz, ASE .traj, XDATCAR,
+            LAMMPS dump, AMBER NetCDF, ...; or images.
         frame_interval_fs: time between frames; needed where the file does not say it, and stronger than the file.
         temperature_K: as ``frame_interval_fs``; stays None where nobody says it.
         format: ASE's name of the format, where the file name does not show it.
@@ -89,6 +91,7 @@ def open_trajectory(
     Raises:
         InputError: what is wrong with the file, in one line.
     """
+    from atomflow.runs import lammps
     from atomflow.runs.foreign import ForeignTrajectory
     from atomflow.runs.reader import open_run
 
@@ -98,8 +101,11 @@ def open_trajectory(
     if isinstance(path, (str, Path)):
         place = Path(path)
         folder = place.parent if place.name in (MANIFEST, TRAJECTORY) else place
-        if (folder / MANIFEST).is_file():
+        if (folder / MANIFEST).is_file() or (folder / CHAIN).is_file():
             return open_run(folder)
+        exported = lammps.folder_of(place)
+        if exported is not None:
+            return lammps.open_folder(exported, frame_interval_fs, temperature_K)
         if place.is_dir():
             raise InputError(f"{place} is not a run folder (it holds no {MANIFEST})")
     return ForeignTrajectory.read(path, frame_interval_fs, temperature_K, format, wrapped, elements)
