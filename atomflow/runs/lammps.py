@@ -89,7 +89,7 @@ def open_folder(folder: Path, frame_interval_fs: float | None, temperature_K: fl
         raise InputError(f"{folder} holds no dump yet (dump.0.lammpstrj); run LAMMPS on run.in there")
     cell = read_cell(folder / CELL_FILE)
     notes: list[str] = []
-    known: dict[str, Any] = {"temperature_K": float(facts["temperature_K"]), "regions": cell.regions, "sites": cell.sites}
+    known: dict[str, Any] = {"temperature_K": facts["temperature_K"], "regions": cell.regions, "sites": cell.sites}
     timestep_fs = float(facts["config"]["timestep_fs"])  # the time in the dumps begins anew at a restart
     frames = (replace(frame, **known, time_fs=frame.step * timestep_fs)
               for frame in _frames(folder, cell, notes) if frame.step is not None)
