@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any
 from atomflow.md.config import MDConfig
 
 if TYPE_CHECKING:
+    from atomflow.md.packing import run_packed
     from atomflow.md.progress import Progress
     from atomflow.md.relaxation import RelaxResult, relax
     from atomflow.md.runner import MDJob, resume, run, run_batch
+    from atomflow.md.throughput import Knee, knee
 
-__all__ = ["MDConfig", "MDJob", "Progress", "RelaxResult", "relax", "resume", "run", "run_batch"]
+__all__ = ["Knee", "MDConfig", "MDJob", "Progress", "RelaxResult", "knee", "relax", "resume", "run", "run_batch",
+           "run_packed"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the parts that need torch only when they are asked for."""
     import importlib
 
-    homes = {"Progress": "progress", "RelaxResult": "relaxation", "relax": "relaxation"}
+    homes = {"Progress": "progress", "RelaxResult": "relaxation", "relax": "relaxation", "Knee": "throughput",
+             "knee": "throughput", "run_packed": "packing"}
     if name not in __all__:
         raise AttributeError(f"module 'atomflow.md' has no attribute '{name}'")
     module = importlib.import_module(f"atomflow.md.{homes.get(name, 'runner')}")

@@ -58,8 +58,8 @@ def run(
 def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | None = None) -> list[dict[str, Any]]:
     """Run several systems as one flat batch, each into its own folder; worth it on a GPU, not on a CPU.
 
-    They may differ in cell, temperature, pressure and seed. A system that fails ends alone; the error comes when the
-    others are done.
+    They may differ in cell, temperature, pressure, seed and length. A system that fails ends alone; the error comes
+    when the others are done.
 
     Returns:
         One manifest a job, in order.
@@ -74,7 +74,7 @@ def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | No
     state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
     with contextlib.ExitStack() as stack:
         members = [
-            Member(job.config, stack.enter_context(_create(job, potential)), len(job.cell), job.cell.volume_A3)
+            Member(job.config, stack.enter_context(create(job, potential)), len(job.cell), job.cell.volume_A3)
             for job in jobs
         ]
         Session(state, members, potential, progress).run(fresh=True)
@@ -103,8 +103,8 @@ def resume(
         return manifest
     config = MDConfig.from_dump(manifest["config"], f"{folder}/run.json")
     if potential is None:
-        potential = _load_recorded(manifest["potential"], device, trust_model)
-    _check_same(potential, manifest["potential"], folder)
+        potential = load_recorded(manifest["potential"], device, trust_model)
+    check_same(potential, manifest["potential"], folder)
     writer, checkpoint = runs.RunWriter.resume(folder)
     with writer:
         cell = runs.open_run(folder).initial_cell()
@@ -128,7 +128,8 @@ def _restore_neighbours(session: Session, checkpoint: dict[str, Any]) -> None:
         session.forces.neighbours.restore([{name: np.asarray(checkpoint[name]) for name in names}])
 
 
-def _create(job: MDJob, potential: Potential) -> runs.RunWriter:
+def create(job: MDJob, potential: Potential) -> runs.RunWriter:
+    """A new run folder for ``job``, with what is known of the machine."""
     device = potential.device
     hardware = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -149,14 +150,15 @@ def _create(job: MDJob, potential: Potential) -> runs.RunWriter:
     return writer
 
 
-def _load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> Potential:
+def load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> Potential:
     """The potential a manifest names: the very file it came from where that is still there, else the registry's."""
     source_file = Path(identity["source"].partition("#")[0])
     name = identity["source"] if source_file.is_file() else identity["name"]
     return potentials.load(name, device=device, dtype=identity["dtype"], trust_model=trust_model)
 
 
-def _check_same(potential: Potential, recorded: dict[str, Any], folder: str | Path) -> None:
+def check_same(potential: Potential, recorded: dict[str, Any], folder: str | Path) -> None:
+    """Refuse a potential that is not the one on record for the run in ``folder``."""
     identity = potential.identity
     if identity.sha256 != recorded["sha256"]:
         raise InputError(f"{folder} was started with the potential {recorded['name']} (sha256 "

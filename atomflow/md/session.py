@@ -32,6 +32,17 @@ GPU_GUARD_EVERY = 10
 DRIFT_AFTER_PS = 0.2
 
 
+class OutOfMemory(RunFailed):
+    """The systems of this batch do not fit into the GPU's memory; fewer at a time may."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says, in one of CUDA's ways, that the device has no memory left."""
+    words = str(error).lower()
+    return isinstance(error, (OutOfMemory, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in words or "alloc_failed" in words))
+
+
 @dataclass
 class Member:
     """One system of the batch and its run folder.
@@ -68,7 +79,9 @@ class Session:
         if state.device.type == "cpu":
             keep_freed_memory()
         self._bind()
-        self._speed = Speed(self.config.timestep_fs, self.config.total_steps, state.step)
+        self._systems = len(self.members)  # at the start: what this process's time is shared by
+        self._last_step = max(member.config.total_steps for member in self.members)
+        self._speed = Speed(self.config.timestep_fs, self._last_step, state.step)
 
     def _bind(self) -> None:
         """Model, neighbour list, protocol and guard for the systems that are left."""
@@ -78,32 +91,44 @@ class Session:
         stress = self.config.ensemble == "npt"
         self.forces = Forces(self.potential, self.state, self.config.skin_A, self.config.timestep_fs, stress=stress)
 
-    def run(self, fresh: bool) -> None:
-        """Step to the end; ``fresh`` computes the forces of the first step and stores it, too.
+    def run(self, fresh: bool, until: int | None = None) -> None:
+        """Step to the end of the longest run; each ends, and leaves the batch, when its own time is over.
+
+        Args:
+            fresh: compute the forces of the first step and store it, too.
+            until: go to this step only, with a checkpoint there; members are left unfinished.
 
         Raises:
             RunStopped: a signal asked for it; everything up to this step is in the checkpoint.
+            OutOfMemory: of the GPU; checkpoints are as they were.
             RunFailed: a system went wrong; the others of the batch were run to their end first.
         """
         try:
-            self._loop(fresh)
-        except torch.cuda.OutOfMemoryError:
+            self._loop(fresh, until)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             atoms = sum(member.n_atoms for member in self.members)
-            raise RunFailed(f"out of GPU memory at step {self.state.step} with {len(self.members)} systems of "
-                            f"{atoms} atoms altogether; resume them in smaller batches") from None
-        self._finish()
+            raise OutOfMemory(f"out of GPU memory at step {self.state.step} with {len(self.members)} systems of "
+                              f"{atoms} atoms altogether; resume them in smaller batches") from None
+        if self._failures:
+            raise RunFailed("; ".join(self._failures))
 
-    def _loop(self, fresh: bool) -> None:
+    def _loop(self, fresh: bool, until: int | None) -> None:
         config, production = self.config, self.config.equilibration_steps
+        end = self._last_step if until is None else until
         with StopRequest() as stop:
             if fresh:
                 self._begin()
-            self._speed = Speed(config.timestep_fs, config.total_steps, self.state.step)
-            while self.state.step < config.total_steps:
+            if until is None:
+                self._retire()  # a run that was killed between its last checkpoint and its end
+            self._speed = Speed(config.timestep_fs, self._last_step, self.state.step)
+            while self.members and self.state.step < end:
                 self.protocol.advance(self.state, self.forces)
                 since = self.state.step - production
                 storing = not (since % config.thermo_every and since % config.frame_every)
-                saving = not since % config.checkpoint_every or self.state.step == config.total_steps
+                over = any(member.config.total_steps == self.state.step for member in self.members)
+                saving = not since % config.checkpoint_every or over or self.state.step == end
                 asked = stop.received is not None
                 if storing or saving or asked or not self.state.step % self._guard_every:
                     self._watch()
@@ -111,7 +136,9 @@ class Session:
                     self._store()
                 if saving or asked:
                     self._save()
-                if asked and self.state.step < config.total_steps:
+                if over:
+                    self._retire()
+                if asked and self.members:
                     self._stop(stop.received or "")
 
     def _begin(self) -> None:
@@ -136,6 +163,10 @@ class Session:
         kept = [k for k in range(len(self.members)) if k not in lost]
         if not kept:
             raise RunFailed("; ".join(self._failures))
+        self._keep(kept)
+
+    def _keep(self, kept: list[int]) -> None:
+        """Go on with these members only."""
         old = self.forces.neighbours
         self.members = [self.members[k] for k in kept]
         self.state = select(self.state, kept)
@@ -203,7 +234,7 @@ class Session:
         return Progress(
             stage="equilibration" if self.protocol.equilibrating(step) else "production",
             step=step,
-            steps_total=self.config.total_steps,
+            steps_total=self._last_step,
             time_ps=time_ps,
             steps_per_s=self._speed.steps_per_s(step),
             ns_per_day=self._speed.ns_per_day(step, len(self.members)),
@@ -215,20 +246,24 @@ class Session:
 
     def _save(self) -> None:
         """Everything stored so far and the checkpoint of this step, on disk."""
-        state, neighbours = self.state, self.forces.neighbours
+        state = self.state
         progress = {
             "step": state.step,
             "time_ps": self._time_fs / FS_PER_PS,
             "steps_per_s": self._speed.steps_per_s(state.step),
         }
         for k, member in enumerate(self.members):
-            checkpoint: dict[str, Any] = {"step": state.step, **to_arrays(state, k)}
-            if neighbours is not None:
-                checkpoint |= neighbours.reference(k)
-            if member.start_eV is not None:
-                checkpoint["start_eV"] = member.start_eV
-            member.writer.commit(checkpoint, progress)
+            member.writer.commit(self.checkpoint(k), progress)
             member.checkpoint_step = state.step
+
+    def checkpoint(self, k: int) -> dict[str, Any]:
+        """All that the ``k``-th member needs to go on from this very step."""
+        found: dict[str, Any] = {"step": self.state.step, **to_arrays(self.state, k)}
+        if self.forces.neighbours is not None:
+            found |= self.forces.neighbours.reference(k)
+        if self.members[k].start_eV is not None:
+            found["start_eV"] = self.members[k].start_eV
+        return found
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -236,19 +271,27 @@ class Session:
         for member in self.members:
             member.writer.finish("stopped", f"{signal_name} at step {self.state.step}")
         commands = "; ".join(f"atomflow md --resume {member.writer.folder}" for member in self.members)
-        raise RunStopped(f"stopped by {signal_name} at step {self.state.step} of {self.config.total_steps}; "
+        raise RunStopped(f"stopped by {signal_name} at step {self.state.step} of {self._last_step}; "
                          f"go on with: {commands}")
 
-    def _finish(self) -> None:
+    def _retire(self) -> None:
+        """Finish the runs whose time is over; the others go on without them."""
+        over = [k for k, member in enumerate(self.members) if member.config.total_steps == self.state.step]
+        for k in over:
+            self._finish(self.members[k])
+        if len(over) == len(self.members):
+            self.members = []
+        elif over:
+            self._keep([k for k in range(len(self.members)) if k not in over])
+
+    def _finish(self, member: Member) -> None:
         speed = {
             "steps_per_s": self._speed.steps_per_s(self.state.step),
             "ns_per_day": self._speed.ns_per_day(self.state.step, 1),
+            "systems_in_batch": self._systems,
             "neighbour_list_builds": self.forces.neighbours.builds if self.forces.neighbours else None,
         }
-        for member in self.members:
-            summary = summarize(runs.open_run(member.writer.folder).thermo(), member.n_atoms)
-            for remark in remarks(summary, member.config):
-                member.writer.warn(remark)
-            member.writer.finish("done", summary={**summary, **speed})
-        if self._failures:
-            raise RunFailed("; ".join(self._failures))
+        summary = summarize(runs.open_run(member.writer.folder).thermo(), member.n_atoms)
+        for remark in remarks(summary, member.config):
+            member.writer.warn(remark)
+        member.writer.finish("done", summary={**summary, **speed})

@@ -221,6 +221,11 @@ class RunWriter:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
+    @property
+    def finished(self) -> bool:
+        """Whether :meth:`finish` was called: nothing more can be written."""
+        return self._finished
+
     def finish(self, state: str, reason: str | None = None, summary: dict[str, Any] | None = None) -> None:
         """End the run as ``done`` (segments become one trajectory.h5), ``stopped`` or ``failed``; release the lock.
 
