@@ -27,6 +27,8 @@ pytest.importorskip("matscipy")
 if find_spec("mace") is None:  # importing it would switch torch's safe loading off
     pytest.skip("mace-torch is not installed", allow_module_level=True)
 
+from mace_toys import R_MAX, make_mace  # noqa: E402
+
 from atomflow.potentials import foundation, load, mace, mace_files  # noqa: E402
 from atomflow.potentials.check import check  # noqa: E402
 from atomflow.potentials.edges import build_edges  # noqa: E402
@@ -35,39 +37,11 @@ from atomflow.potentials.mace_import import mace_module  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
 
 STRUCTURES = Path(__file__).parents[1] / "structures"
-ELEMENTS = [5, 8, 11, 14, 15, 30, 40]
-R_MAX = 4.5
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ATOMFLOW_CACHE", str(tmp_path / "cache"))
-
-
-def make_mace(seed=0, max_ell=1, **changes):
-    """A MACE with random weights: no physics, all of the mathematics."""
-    modules = mace_module("modules")
-    from e3nn import o3
-
-    torch.manual_seed(seed)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    settings = {
-        "r_max": R_MAX, "num_bessel": 6, "num_polynomial_cutoff": 5, "max_ell": max_ell,
-        "interaction_cls": modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-        "interaction_cls_first": modules.interaction_classes["RealAgnosticInteractionBlock"],
-        "num_interactions": 2, "num_elements": len(ELEMENTS), "hidden_irreps": o3.Irreps("8x0e"),
-        "MLP_irreps": o3.Irreps("16x0e"), "atomic_energies": np.linspace(-8.0, -1.0, len(ELEMENTS)),
-        "avg_num_neighbors": 20.0, "atomic_numbers": ELEMENTS, "correlation": 2, "radial_MLP": [16, 16],
-        "gate": modules.gate_dict["silu"], "radial_type": "bessel",
-        "atomic_inter_scale": 1.7, "atomic_inter_shift": 0.1,
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return modules.ScaleShiftMACE(**{**settings, **changes})
-    finally:
-        torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="module")

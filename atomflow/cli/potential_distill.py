@@ -86,7 +86,8 @@ def train(
     from atomflow.distill.config import StudentConfig
 
     def show(state: training.TrainProgress) -> None:
-        output.say(f"epoch {state.epoch}/{state.epochs}: force {state.force_meV_per_A:.0f} meV/Å, energy "
+        member = f"member {state.member} of {state.members}, " if state.members > 1 else ""
+        output.say(f"{member}epoch {state.epoch}/{state.epochs}: force {state.force_meV_per_A:.0f} meV/Å, energy "
                    f"{state.energy_meV_per_atom:.1f} meV/atom (validation), {state.seconds_left / 60:.0f} min left")
 
     wanted = parse(StudentConfig, read_yaml(config), str(config))
@@ -114,10 +115,9 @@ def card(
     from atomflow.distill import card as cards
 
     frames, about = cards.labelled_frames(model)
-    files = sorted(model.glob("*.mace.npz"))
-    if not files:
+    if not any(model.glob("*.mace.npz")):
         raise InputError(f"{model} holds no trained student yet (no .mace.npz); run atomflow potential train first")
-    student = potentials.load(files[0])
+    student = potentials.load(model)
 
     def show(done: int) -> None:
         if done % 20 == 0:

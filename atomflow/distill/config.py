@@ -94,7 +94,8 @@ class StudentConfig(StrictModel):
     """``atomflow potential train``: the student's shape and its training, in mace-torch's terms.
 
     ``start_from`` is the folder of an earlier student of the same shape, whose weights and zero of energy are taken
-    over: how a further round with more labels goes on.
+    over: how a further round with more labels goes on. ``committee`` trains so many members, each with a seed and a
+    validation split of its own; how far they disagree is the student's doubt.
     """
 
     name: str
@@ -120,3 +121,4 @@ class StudentConfig(StrictModel):
     validation_fraction: Fraction = 0.07
     trained_for: str
     threads: int = Field(1, ge=1)
+    committee: int = Field(1, ge=1, le=10)

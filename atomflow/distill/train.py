@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from atomflow.config import parse
 from atomflow.distill.config import StudentConfig
 from atomflow.distill.frames import Frame, Labels, check_no_leakage, read_about, read_frames
+from atomflow.distill.members import member_config, member_folder
+from atomflow.distill.signals import signals_to
 from atomflow.errors import InputError, MissingPackageError, RunFailed, RunStopped
 
 _EPOCH = re.compile(r"Epoch (\d+): .*RMSE_E_per_atom= *([\d.]+) meV, RMSE_F= *([\d.]+) meV")
@@ -25,13 +28,18 @@ _EPOCH = re.compile(r"Epoch (\d+): .*RMSE_E_per_atom= *([\d.]+) meV, RMSE_F= *([
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """One epoch done: validation errors in meV/atom and meV/Å, and the seconds that are left."""
+    """One epoch done: validation errors in meV/atom and meV/Å, and the seconds that are left, members to come included.
+
+    ``member`` counts the members of a committee from 1.
+    """
 
     epoch: int
     epochs: int
     energy_meV_per_atom: float
     force_meV_per_A: float
     seconds_left: float
+    member: int = 1
+    members: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ def train(
 ) -> Path:
     """Train into ``folder``, or go on where an earlier call stopped; the path of the trained (pickled) model.
 
+    A committee's members are trained one after another, each into ``folder/member-K``; the path is that of the first.
+
     Raises:
         InputError: no labels, or the folder was begun with another configuration.
         RunStopped: a signal came; call it again.
@@ -102,6 +112,8 @@ def train(
     """
     folder = Path(folder)
     _claim(folder, config)
+    if config.committee > 1:
+        return _train_members(config, folder, progress)
     if not (folder / "data" / "train.xyz").exists():
         _write_data(config, folder)
     model = folder / "checkpoints" / f"{config.name}_run-{config.seed}.model"
@@ -110,6 +122,28 @@ def train(
     if not model.exists():
         raise RunFailed(f"mace_run_train ended without a model; see {folder / 'train.log'}")
     return model
+
+
+def _train_members(config: StudentConfig, folder: Path, progress: Callable[[TrainProgress], None]) -> Path:
+    models = [train(member_config(config, member), folder / f"member-{member}", _as_member(config, member, progress))
+              for member in range(1, config.committee + 1)]
+    for name in ("set.json", "reference_energies.json"):
+        shutil.copyfile(folder / "member-1" / name, folder / name)
+    return models[0]
+
+
+def _as_member(
+    config: StudentConfig, member: int, progress: Callable[[TrainProgress], None]
+) -> Callable[[TrainProgress], None]:
+    """Progress of one member told as that of the whole committee; every member is taken to cost the same."""
+    begun = time.monotonic()
+
+    def show(state: TrainProgress) -> None:
+        each = time.monotonic() - begun + state.seconds_left
+        left = state.seconds_left + (config.committee - member) * each
+        progress(replace(state, member=member, members=config.committee, seconds_left=left))
+
+    return show
 
 
 def arguments(config: StudentConfig, folder: Path) -> list[str]:
@@ -143,10 +177,9 @@ def _device() -> str:
 def _claim(folder: Path, config: StudentConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "student.json"
-    wanted = config.model_dump(mode="json")
-    if path.exists() and json.loads(path.read_text()) != wanted:
+    if path.exists() and parse(StudentConfig, _read_json(path), str(path)) != config:
         raise InputError(f"{folder} was begun with another configuration; choose another folder")
-    path.write_text(json.dumps(wanted, indent=2) + "\n")
+    path.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
 
 
 def _write_data(config: StudentConfig, folder: Path) -> None:
@@ -155,7 +188,7 @@ def _write_data(config: StudentConfig, folder: Path) -> None:
     frames = [frame for path in config.labelled for frame in read_frames(path)]
     division = divide(frames, config)
     if config.start_from:
-        reference = _read_json(Path(config.start_from) / "reference_energies.json")
+        reference = _read_json(member_folder(config.start_from, 1) / "reference_energies.json")
     else:
         reference = reference_energies_eV(division.train, config.elements)
     (folder / "reference_energies.json").write_text(json.dumps(reference, indent=2) + "\n")
@@ -187,7 +220,7 @@ def _take_over_weights(config: StudentConfig, folder: Path) -> None:
     def epoch(path: Path) -> int:
         return int(path.stem.rpartition("-")[2])
 
-    earlier = Path(str(config.start_from))
+    earlier = member_folder(str(config.start_from), 1)
     before = StudentConfig.model_validate(_read_json(earlier / "student.json"))
     for key in ("elements", "channels", "max_ell", "correlation", "layers", "cutoff_A", "average_neighbours"):
         if getattr(before, key) != getattr(config, key):
@@ -219,7 +252,7 @@ def _run(
     with log.open("a") as file, subprocess.Popen(
         [sys.executable, "-m", "mace.cli.run_train", *options],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
-    ) as process, _signals_to(process) as stopped:
+    ) as process, signals_to(process) as stopped:
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
@@ -238,36 +271,22 @@ def _run(
         raise RunFailed(f"mace_run_train failed: {last.strip()} (log: {log})")
 
 
-class _signals_to:
-    """Passes SIGTERM and SIGINT on to a child process; the list it gives is non-empty once one came."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.came: list[int] = []
-
-    def __enter__(self) -> list[int]:
-        def handle(number: int, frame: object) -> None:
-            self.came.append(number)
-            self.process.terminate()
-
-        try:
-            self.before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not in the main thread: nothing to pass on
-            self.before = {}
-        return self.came
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
 def export(folder: str | Path, config: StudentConfig) -> Path:
-    """The trained model of ``folder`` as ``<name>.mace.npz``, without pickles."""
+    """The trained model of ``folder`` as ``<name>.mace.npz``, without pickles; with its committee, if it has one."""
     import torch
 
+    from atomflow.potentials.committee import write_committee
     from atomflow.potentials.mace_files import save_portable
 
     folder = Path(folder)
+    if config.committee > 1:
+        members = [member_config(config, member) for member in range(1, config.committee + 1)]
+        for number, member in enumerate(members, start=1):
+            exported = export(folder / f"member-{number}", member)
+            shutil.copyfile(exported, folder / exported.name)
+        names = [f"{member.name}.mace.npz" for member in members]
+        write_committee(folder, names[0], names[1:])
+        return folder / names[0]
     model = folder / "checkpoints" / f"{config.name}_run-{config.seed}.model"
     if not model.exists():
         raise InputError(f"{folder} holds no trained model; run atomflow potential train first")

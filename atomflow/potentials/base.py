@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import pydantic
 
 from atomflow.config import StrictModel
 from atomflow.errors import InputError, MissingPackageError
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
 ANY_ELEMENT = ("any",)
 
 
+class CommitteeMember(StrictModel):
+    """A further model of the same kind, trained apart: a file inside the package's data, or an absolute path."""
+
+    file: str
+    sha256: str
+
+
 class PotentialIdentity(StrictModel):
     """Which potential this is, to the bit. It goes into every run's manifest.
 
     ``sha256`` is the checksum of the file that holds the weights (of the parameters, for an analytic potential).
     ``source`` is where the file came from, ``reference`` what to cite, ``trained_for`` on what and for what;
-    ``unvalidated`` names elements that it knows but was not tested on.
+    ``unvalidated`` names elements that it knows but was not tested on. ``committee`` are further models of the same
+    making, whose disagreement is the doubt of this one (see ``committee.py``), and ``doubt_warn_eV_per_A`` is the
+    disagreement beyond which a run deserves a warning.
     """
 
     name: str
@@ -45,6 +55,18 @@ class PotentialIdentity(StrictModel):
     reference: str
     trained_for: str
     unvalidated: tuple[str, ...] = ()
+    committee: tuple[CommitteeMember, ...] = ()
+    doubt_warn_eV_per_A: float | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Potentials without a committee are written as they always were."""
+        data: dict[str, Any] = handler(self)
+        if not self.committee:
+            data.pop("committee", None)
+        if self.doubt_warn_eV_per_A is None:
+            data.pop("doubt_warn_eV_per_A", None)
+        return data
 
     def caution(self, numbers: np.ndarray) -> str | None:
         """One line for a cell that holds an element this potential was not validated for; else ``None``."""

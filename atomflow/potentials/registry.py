@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError, nearest
-from atomflow.potentials.base import Potential, torch_device, torch_dtype
+from atomflow.potentials.base import CommitteeMember, Potential, torch_device, torch_dtype
 
 PORTABLE_SUFFIX = ".mace.npz"
 #: What is used where no potential is named. It comes inside this package, so it needs no network.
@@ -30,6 +31,8 @@ class Entry(StrictModel):
     url: str | None = None
     file: str | None = None
     unvalidated: tuple[str, ...] = ()
+    committee: tuple[CommitteeMember, ...] = ()
+    doubt_warn_eV_per_A: float | None = Field(None, gt=0)
 
     @property
     def shipped(self) -> Path | None:
@@ -74,22 +77,38 @@ def availability(name: str) -> str:
 
 
 def load(
-    name: str | Path, *, device: str = "auto", dtype: str = "float32", trust_model: bool = False
+    name: str | Path, *, device: str = "auto", dtype: str = "float32", trust_model: bool = False,
+    committee: Sequence[str | Path] = (),
 ) -> Potential:
     """Load a potential by registry name or from a local file.
 
     Args:
-        name: a name of ``atomflow potential list``, or the path of a MACE model: ``.mace.npz`` (portable, safe) or a
-            pickled ``.model``. ``#head`` at the end chooses a readout head of a model that has several.
+        name: a name of ``atomflow potential list``, or the path of a MACE model: ``.mace.npz`` (portable, safe), a
+            pickled ``.model``, or a folder that ``atomflow potential train`` wrote. ``#head`` at the end chooses a
+            readout head of a model that has several.
         device: ``cpu``, ``cuda`` or ``auto`` (CUDA where there is one).
         dtype: precision of the model, ``float32`` or ``float64``. Positions and energies are float64 in any case.
         trust_model: run the code inside a pickled file whose checksum is not known, and remember the checksum.
+        committee: files of further models, in place of the potential's own committee, if it has one.
 
     Raises:
         InputError: unknown name, unreadable file, untrusted pickle, no network, no such device.
     """
+    loaded = _load(name, device, dtype, trust_model)
+    if not committee:
+        return loaded
+    from atomflow.potentials.committee import members_of_files, with_committee
+
+    return with_committee(loaded, members_of_files(committee))
+
+
+def _load(name: str | Path, device: str, dtype: str, trust_model: bool) -> Potential:
     text, _, head = str(name).partition("#")
     path = Path(text).expanduser()
+    if text not in entries() and path.is_dir():
+        from atomflow.potentials.committee import load_folder
+
+        return load_folder(path, device, dtype)
     is_file = text not in entries() and path.is_file()
     if not is_file and (path.suffix in (".model", ".pt", ".pth", ".npz") or "/" in text):
         raise InputError(f"there is no model file {path}")
@@ -114,8 +133,10 @@ def _load_entry(
 
         return chgnet.load(name, known, device=device, dtype=dtype)
     from atomflow.potentials import foundation, mace_files
+    from atomflow.potentials.committee import with_committee
 
-    return mace_files.load_file(
+    loaded = mace_files.load_file(
         known.shipped or foundation.cached_file(name, known),
         device=device, dtype=dtype, trust_model=trust_model, head=head, name=name, known=known,
     )
+    return with_committee(loaded, known.committee, known.doubt_warn_eV_per_A) if known.committee else loaded

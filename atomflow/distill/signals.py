@@ -1,0 +1,29 @@
+"""A signal meant for this process, passed on to the child that does its work."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+
+class signals_to:
+    """Passes SIGTERM and SIGINT on to a child process; the list it gives is non-empty once one came."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.came: list[int] = []
+
+    def __enter__(self) -> list[int]:
+        def handle(number: int, frame: object) -> None:
+            self.came.append(number)
+            self.process.terminate()
+
+        try:
+            self.before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not in the main thread: nothing to pass on
+            self.before = {}
+        return self.came
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
