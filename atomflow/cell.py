@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Regions that builders may name. "bulk" is the default of a single crystal.
 REGIONS = ("bulk", "grain_a", "grain_b", "boundary", "glass", "metal", "vacuum")
 
+#: A folder with a file of this name can be given where a cell is asked for.
+FINAL_CELL = "final.extxyz"
+
 
 def _frozen(array: Any, dtype: Any) -> np.ndarray:
     copy = np.array(array, dtype=dtype)
@@ -224,12 +227,16 @@ def _labels(values: Any, n: int, default: str) -> np.ndarray:
 def read_cell(path: str | Path, index: int = -1) -> Cell:
     """Read one cell from any file ASE reads (extxyz, CIF, POSCAR, ...); by default the last frame.
 
+    The folder of a finished quench stands for its final cell.
+
     Raises:
         InputError: the file is missing, unreadable, has no lattice, or has partly occupied sites.
     """
     import warnings
 
     path = Path(path)
+    if (path / FINAL_CELL).is_file():
+        path = path / FINAL_CELL
     if not path.is_file():
         raise InputError(f"there is no file {path}; give a structure (extxyz, CIF, POSCAR)")
     try:

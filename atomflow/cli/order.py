@@ -35,14 +35,17 @@ def order(
     \b
     Example:
       atomflow order glass.extxyz --pairs B-O,Zn-O
-      atomflow order quench-1 quench-2 quench-3 --glass
+      atomflow order GLASS_RUN --glass
     """
     from atomflow.cli import output
     from atomflow.order import accept, measure
+    from atomflow.order.glass import film_region
 
     wanted = [pair.strip() for pair in pairs.split(",")] if pairs else None
     if glass and wanted is not None and not {"B-O", "Zn-O"} <= set(wanted):
         raise InputError("--glass judges B-O and Zn-O: name both in --pairs, or leave --pairs away")
+    if glass and region is None:
+        region = film_region(where)
     result = measure([str(path) for path in where], wanted, _cutoffs(cutoff or []), r_max_a, bin_a, frames, discard_ps,
                      region)
     verdict = accept(result) if glass else None
@@ -93,6 +96,10 @@ def order_text(result: OrderResult) -> str:
             parts.append(f"{number}: {100 * (share.value or 0):.3g} %{at}")
         lines.append(f"{pair}: " + ", ".join(parts))
     lines += [f"{name} angle: {mean:.4g}°" for name, (mean, _) in result.bridges.items() if mean.value is not None]
+    if result.separation is not None:
+        like, chance = result.separation.like_neighbours, result.separation.like_chance
+        lines.append(f"Zn among the cation neighbours of Zn: {like:.3g} (chance {chance[0]:.2g} to {chance[2]:.2g})")
+        lines.append(result.separation.sentence)
     if result.boroxol.value is not None:
         lines.append(f"boron in B3O3 (boroxol) rings: {result.boroxol:.3g}")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from atomflow.units import FS_PER_PS
 
@@ -47,7 +47,7 @@ class Progress:
             f"step {self.step}/{self.steps_total}",
             f"{self.steps_per_s:.1f} steps/s",
             f"{self.ns_per_day:.3g} ns/day",
-            f"{_duration(self.seconds_left)} left",
+            f"{duration(self.seconds_left)} left",
             f"{self.temperature_K:.0f} K (target {self.target_K:.0f})",
         ]
         return ", ".join(parts + ([] if drift is None else [f"drift {drift:+.3f} meV/atom/ps"]))
@@ -72,13 +72,23 @@ class Speed:
         return (self._total - step) / rate if rate > 0 else None
 
 
-def printer(stream: TextIO | None = None, every_s: float = 5.0) -> Callable[[Progress], None]:
+class Moment(Protocol):
+    """What a progress line is made of."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps_total(self) -> int: ...
+    def line(self) -> str: ...
+
+
+def printer(stream: TextIO | None = None, every_s: float = 5.0) -> Callable[[Moment], None]:
     """A progress callable that writes a line every few seconds, in place on a terminal, and always the last one."""
     out = sys.stderr if stream is None else stream
     live = out.isatty()
     last = -float("inf")
 
-    def show(moment: Progress) -> None:
+    def show(moment: Moment) -> None:
         nonlocal last
         finished = moment.step >= moment.steps_total
         now = time.monotonic()
@@ -92,7 +102,7 @@ def printer(stream: TextIO | None = None, every_s: float = 5.0) -> Callable[[Pro
     return show
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown time"
     minutes, whole = divmod(round(seconds), 60)

@@ -2,5 +2,6 @@
 
 from atomflow.order.glass import Acceptance, accept, accept_glass
 from atomflow.order.measure import OrderResult, measure
+from atomflow.order.separation import Separation
 
-__all__ = ["Acceptance", "OrderResult", "accept", "accept_glass", "measure"]
+__all__ = ["Acceptance", "OrderResult", "Separation", "accept", "accept_glass", "measure"]

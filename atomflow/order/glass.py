@@ -11,13 +11,19 @@ from typing import Any, Literal
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
+from atomflow.order.frames import open_source
 from atomflow.order.measure import OrderResult, measure
+from atomflow.order.separation import Separation
 from atomflow.paper.quantities import GLASS_DENSITY_G_PER_CM3
+from atomflow.plain import table, to_jsonable
+from atomflow.runs.chain import replicas_in
 
 Verdict = Literal["pass", "fail", "cannot say"]
 _FILE = Path(__file__).parent / "glass.yaml"
 #: Fewer replicas than this accept nothing: quenched glasses differ from one another.
 REPLICAS = 3
+#: What builders call the atoms of a glass, and of a film between grains.
+FILM = "glass"
 
 
 class Target(StrictModel):
@@ -40,15 +46,16 @@ class Target(StrictModel):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the acceptance."""
+    """One line of the acceptance; ``interval`` is what ours is held against."""
 
     target: Target
     ours: Estimate
     verdict: Verdict
     why: str
+    interval: tuple[float, float]
 
     def to_json(self) -> dict[str, Any]:
-        low, high = self.target.interval()
+        low, high = self.interval
         return {"id": self.target.id, "quantity": self.target.quantity, "ours": self.ours, "literature":
                 {"low": low, "high": high, "measured": self.target.measured, "source": self.target.source},
                 "verdict": self.verdict, "why": self.why, "note": self.target.note}
@@ -89,6 +96,8 @@ def targets() -> tuple[Target, ...]:
 def accept(result: OrderResult) -> Acceptance:
     """Hold measured order against the literature.
 
+    With a region (a film) the density cannot be judged: a film has no box of its own.
+
     Raises:
         InputError: the B–O and Zn–O shells were not measured.
     """
@@ -99,41 +108,68 @@ def accept(result: OrderResult) -> Acceptance:
     boron, zinc = result.shells["B-O"], result.shells["Zn-O"]
     unknown = Estimate.unknown(boron.mean.level)
     none = Estimate(0.0, None, None) if boron.mean.low is None else Estimate(0.0, 0.0, 0.0)
-    ours = {"density": result.density_g_per_cm3, "b3_o": boron.lengths_A.get(3, unknown),
-            "b4_o": boron.lengths_A.get(4, unknown), "zn_o": zinc.length_A, "zn_cn": zinc.mean,
-            "n4": boron.fractions.get(4, none), "b_network": boron.three_or_four}
-    return Acceptance(tuple(judge(target, ours[target.id]) for target in targets()), result.n_replicas)
+    ours = {"density": result.density_g_per_cm3 if result.region is None else unknown,
+            "b3_o": boron.lengths_A.get(3, unknown), "b4_o": boron.lengths_A.get(4, unknown), "zn_o": zinc.length_A,
+            "zn_cn": zinc.mean, "n4": boron.fractions.get(4, none), "b_network": boron.three_or_four}
+    lines = [judge(target, ours[target.id]) for target in targets() if target.id in ours]
+    return Acceptance((*lines, _mixing(result.separation, unknown)), result.n_replicas)
 
 
-def accept_glass(what: Any, **options: Any) -> Acceptance:
-    """:func:`accept` of a cell, run, path, or several (replicas); options as of :func:`measure`."""
-    return accept(measure(what, pairs=("B-O", "Zn-O"), **options))
+def accept_glass(what: Any, region: str | None = None, **options: Any) -> Acceptance:
+    """:func:`accept` of a cell, run, path, or several (replicas); options as of :func:`measure`.
+
+    Args:
+        region: whose atoms are judged; ``glass`` when not given and the cell has other regions beside it.
+    """
+    return accept(measure(what, pairs=("B-O", "Zn-O"), region=region or film_region(what), **options))
+
+
+def film_region(what: Any) -> str | None:
+    """``glass`` where that is one region among others, else None: then all atoms are the glass."""
+    first = what[0] if isinstance(what, (list, tuple)) else what
+    if isinstance(first, (str, Path)):
+        first = replicas_in(Path(first))[0]
+    regions = set(open_source(first, 1).regions.tolist())
+    return FILM if FILM in regions and len(regions) > 1 else None
 
 
 def judge(target: Target, ours: Estimate) -> Line:
     """Pass: the whole interval is inside the literature's. Fail: all of it outside. Otherwise nobody can say."""
     low, high = target.interval()
+
+    def line(verdict: Verdict, why: str) -> Line:
+        return Line(target, ours, verdict, why, (low, high))
+
     if ours.value is None:
-        return Line(target, ours, "cannot say", "there is none in the cell")
+        return line("cannot say", "a film has no box of its own" if target.id == "density" else
+                    "there is none in the cell")
     if ours.low is None or ours.high is None:
         where = "inside" if low <= ours.value <= high else "outside"
-        return Line(target, ours, "cannot say", f"one frame has no interval; the value itself is {where}")
+        return line("cannot say", f"one frame has no interval; the value itself is {where}")
     if target.id == "n4" and ours.high <= high:
-        return Line(target, ours, "pass", "below the ceiling; the value itself is not known in the literature")
+        return line("pass", "below the ceiling; the value itself is not known in the literature")
     if low <= ours.low and ours.high <= high:
-        return Line(target, ours, "pass", "the interval lies inside the literature's")
+        return line("pass", "the interval lies inside the literature's")
     if ours.high < low or ours.low > high:
-        return Line(target, ours, "fail", "below" if ours.high < low else "above")
-    return Line(target, ours, "cannot say", "the interval straddles the literature's edge: more frames or replicas")
+        return line("fail", "below" if ours.high < low else "above")
+    return line("cannot say", "the interval straddles the literature's edge: more frames or replicas")
 
 
-def text(lines: Sequence[Line]) -> str:
-    """The acceptance as a table for people."""
-    from atomflow.plain import table
+def _mixing(found: Separation | None, unknown: Estimate) -> Line:
+    """Zn and B against labels dealt out at random; the interval that ours is held against is that of chance."""
+    target = next(target for target in targets() if target.id == "mixing")
+    if found is None:
+        return Line(target, unknown, "cannot say", "too few Zn or B", target.interval())
+    return Line(target, found.structure_factor, "fail" if found.seen else "pass", found.sentence,
+                (0.0, found.chance[2]))
 
+
+def text(lines: Sequence[Line | dict[str, Any]]) -> str:
+    """The acceptance as a table for people; lines as they are, or as the JSON of a quench holds them."""
     rows = []
-    for line in lines:
-        low, high = line.target.interval()
-        basis = "" if line.target.measured else " (estimate)"
-        rows.append([line.target.quantity, f"{line.ours:.4g}", f"{low:g} - {high:g}{basis}", line.verdict, line.why])
+    for line in map(to_jsonable, lines):
+        known, ours = line["literature"], Estimate.from_json(line["ours"])
+        basis = "" if known["measured"] else " (chance)" if line["id"] == "mixing" else " (estimate)"
+        rows.append([line["quantity"], f"{ours:.4g}", f"{known['low']:.4g} - {known['high']:.4g}{basis}",
+                     line["verdict"], line["why"]])
     return table(rows, ["quantity", "here", "literature", "verdict", "why"])

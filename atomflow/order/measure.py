@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from atomflow.order.coordination import CUTOFFS_A, Shell, bridge_angles, cutoff_
 from atomflow.order.frames import FRAMES, Source, open_source
 from atomflow.order.rdf import Rdf, radial_distribution
 from atomflow.order.rings import boroxol_fraction
+from atomflow.order.separation import Separation, separation
+from atomflow.runs.chain import replicas_in
 from atomflow.units import G_PER_CM3_PER_AMU_PER_A3
 
 
@@ -28,6 +31,7 @@ class OrderResult:
         rdfs: {pair: g(r)}. shells: {pair: coordination, lengths, angles}.
         bridges: {``B-O-B``: (mean angle, histogram)}.
         boroxol: share of borons in B3O3 rings; unknown without boron.
+        separation: whether Zn and B part; None where there are not at least two of each.
     """
 
     sources: tuple[str, ...]
@@ -38,6 +42,7 @@ class OrderResult:
     shells: dict[str, Shell]
     bridges: dict[str, tuple[Estimate, dict[str, np.ndarray]]]
     boroxol: Estimate
+    separation: Separation | None = None
 
     @property
     def n_replicas(self) -> int:
@@ -62,6 +67,8 @@ def measure(
 ) -> OrderResult:
     """Short-range order of a cell, a trajectory, a path, or a list of them (replicas).
 
+    The folder of a quench stands for the frames with which it ended, or for its replicas.
+
     Args:
         pairs: ``["B-O", "Zn-O"]``, centre first; every pair with a stated cutoff when not given.
         cutoffs_A: bond lengths beyond the built-in ones, ``{"B-O": 1.85}``.
@@ -70,7 +77,8 @@ def measure(
     Raises:
         InputError: nothing to look at, or elements, pairs, regions that are not there.
     """
-    replicas = what if isinstance(what, (list, tuple)) else [what]
+    given = what if isinstance(what, (list, tuple)) else [what]
+    replicas = [one for item in given for one in (replicas_in(Path(item)) if isinstance(item, (str, Path)) else [item])]
     sources = [open_source(item, n_frames, discard_ps) for item in replicas]
     if not sources:
         raise InputError("there is nothing to look at: the list is empty")
@@ -86,7 +94,14 @@ def measure(
     if "B-O" in stated:
         boroxol = estimate([_boroxol(source, cutoff_of("B-O", cutoffs_A), region) for source in sources], level)
     return OrderResult(tuple(s.name for s in sources), sum(len(s.chosen) for s in sources), region,
-                       estimate([_densities(source) for source in sources], level), rdfs, shells, bridges, boroxol)
+                       estimate([_densities(source) for source in sources], level), rdfs, shells, bridges, boroxol,
+                       separation(sources, region=region, level=level) if _has_both(sources, region) else None)
+
+
+def _has_both(sources: Sequence[Source], region: str | None) -> bool:
+    """Whether every source has two Zn and two B that count."""
+    counted = [s.symbols if region is None else s.symbols[s.regions == region] for s in sources]
+    return all(min((symbols == "Zn").sum(), (symbols == "B").sum()) >= 2 for symbols in counted)
 
 
 def _present(sources: Sequence[Source], cutoffs_A: Mapping[str, float]) -> list[str]:

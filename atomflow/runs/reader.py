@@ -12,6 +12,7 @@ import numpy as np
 from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.runs import h5md, lock
+from atomflow.runs.chain import result_run
 from atomflow.runs.files import CELL, LOCK, SEGMENTS, TRAJECTORY, open_hdf5
 from atomflow.runs.manifest import read_manifest
 from atomflow.runs.segments import read_headers
@@ -23,10 +24,12 @@ _BLOCK_BYTES = 32 << 20
 def open_run(path: str | Path) -> Run:
     """The run in folder ``path``, read-only: as it stands now, also while another process writes it.
 
+    The folder of a quench stands for its last run.
+
     Raises:
-        InputError: no run there, or its files are damaged.
+        InputError: no run there, or its files are damaged, or a quench that is not finished.
     """
-    return Run(Path(path))
+    return Run(result_run(Path(path)))
 
 
 class Run:

@@ -1,0 +1,129 @@
+"""``atomflow quench``: melt and quench a packing into a glass, or the film of a sealed boundary in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    from atomflow.quench import QuenchConfig
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Melt and quench a glass, or a film in place.")
+
+
+@app.command()
+def quench(
+    cell: Path | None = typer.Argument(None, help="Packing or sealed boundary, from atomflow build glass | sealed."),
+    potential: str | None = typer.Option(None, "-p", "--potential", help="Name or model file; see potential list."),
+    out: Path | None = typer.Option(None, "-o", "--out", help="Folder; the same command goes on with one begun."),
+    resume: Path | None = typer.Option(None, help="Go on with the quench in this folder; nothing else is needed."),
+    replicas: int = typer.Option(1, help="Quenches that differ in their seed."),
+    melt_temperature: float = typer.Option(3000.0, help="K; above 2500 K."),
+    melt_ps: float = typer.Option(5.0, help="Time in the melt, ps."),
+    rate: float = typer.Option(100.0, "--rate-K-per-ps", help="Of all cooling; 1 K/ps is 10^12 K/s."),
+    anneal_temperature: float = typer.Option(800.0, help="K; from here on the cell is free, and held grains too."),
+    anneal_ps: float = typer.Option(5.0, help="Time there, ps."),
+    end_temperature: float = typer.Option(300.0, help="K."),
+    settle_ps: float = typer.Option(5.0, help="Time there, ps; its frames are the glass."),
+    timestep_fs: float = typer.Option(1.0, help="Time step, fs."),
+    frame_interval_fs: float = typer.Option(50.0, help="Between stored frames, fs."),
+    hold: bool = typer.Option(True, "--in-place/--free", help="Hold grains until the anneal, or hold nothing."),
+    relax: bool = typer.Option(False, "--relax", help="Relax the last frame and its cell."),
+    seed: int = typer.Option(1, help="Of the first replica; the next ones count up."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
+    trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
+    threads: int | None = typer.Option(None, help="CPU threads; OMP_NUM_THREADS, else 1."),
+    as_json: bool = typer.Option(False, "--json", help="Print the quench's manifest as JSON."),
+) -> None:
+    """Melt CELL, quench it by stages, anneal it and let it find its own volume.
+
+    The cell of a sealed boundary is melted in place: its grains are held until the anneal. The folder can be given
+    wherever a CELL is asked for. SIGTERM, SIGINT and SIGUSR1 stop at the next step with exit code 75.
+
+    \b
+    Example:
+      atomflow quench melt.extxyz -p NAME --rate-K-per-ps 100 --replicas 3 -o glass
+      atomflow quench --resume glass
+      atomflow order glass --glass
+    """
+    from atomflow.cli.md import _set_threads
+    from atomflow.quench.config import QuenchConfig
+
+    if resume is not None:
+        if cell is not None or out is not None:
+            raise InputError("--resume takes everything from the folder; leave CELL and --out away")
+        _set_threads(threads)
+        _report(_resume(resume, device, trust_model), resume, as_json)
+        return
+    if cell is None or out is None:
+        missing = [name for name, value in (("CELL", cell), ("--out", out)) if value is None]
+        raise InputError(f"missing {', '.join(missing)}; a new quench needs CELL and -o (or use --resume)")
+    config = QuenchConfig.from_dump({
+        "melt_temperature_K": melt_temperature, "melt_ps": melt_ps, "rate_K_per_ps": rate,
+        "anneal_temperature_K": anneal_temperature, "anneal_ps": anneal_ps, "end_temperature_K": end_temperature,
+        "settle_ps": settle_ps, "timestep_fs": timestep_fs, "frame_interval_fs": frame_interval_fs, "hold": hold,
+        "relax": relax, "seed": seed,
+    }, "quench options")  # fmt: skip
+    _set_threads(threads)
+    _report(_start(cell, potential, config, out, replicas, device, dtype, trust_model), out, as_json)
+
+
+def _start(
+    path: Path, name: str | None, config: QuenchConfig, out: Path, replicas: int, device: str, dtype: str,
+    trust_model: bool,
+) -> dict[str, Any]:  # fmt: skip
+    from atomflow.cell import read_cell
+    from atomflow.cli import output
+
+    cell = read_cell(path)
+    from atomflow import potentials, quench
+    from atomflow.md.progress import printer
+
+    chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+    plan, held = quench.stages(config, cell), quench.held_regions(cell, config)
+    steps = replicas * sum(stage.steps for stage in plan)
+    output.say(f"{cell.formula}: {len(plan)} stages, {steps:,} steps with {chosen.identity.name} on "
+               f"{chosen.device.type}" + (f"; held until the anneal: {', '.join(held)}" if held else ""))
+    caution = chosen.identity.caution(cell.numbers)
+    if caution:
+        output.say(f"warning: {caution}")
+    return quench.run(cell, chosen, config, out, replicas, {"structure": path.stem}, printer())
+
+
+def _resume(folder: Path, device: str, trust_model: bool) -> dict[str, Any]:
+    from atomflow import quench
+    from atomflow.md.progress import printer
+
+    return quench.resume(folder, progress=printer(), device=device, trust_model=trust_model)
+
+
+def _report(manifest: dict[str, Any], folder: Path, as_json: bool) -> None:
+    from atomflow.cli import output
+
+    for warning in manifest["warnings"]:
+        output.say(f"warning: {warning}")
+    if as_json:
+        output.emit_json(manifest)
+        return
+    summary = manifest["summary"]
+    drift = summary["largest_drift_meV_per_atom_per_ps"]
+    rows = [
+        ("cooled at", f"{summary['rate_K_per_ps']:.4g} K/ps ({summary['rate_K_per_s']:.2g} K/s)"),
+        ("held", ", ".join(summary["held_regions"]) or "nothing"),
+        ("simulated", f"{summary['simulated_ps']:.4g} ps in {summary['seconds']:.0f} s of dynamics"),
+        ("energy drift", "-" if drift is None else f"{drift:+.3f} meV/atom/ps in the worst stage"),
+        ("checks", "; ".join(summary["problems"]) or "all passed"),
+    ]
+    for name, value in rows:
+        output.show(f"{name + ':':<14}{value}")
+    if summary["acceptance"] is not None:
+        from atomflow.order.glass import text
+
+        output.show("\n" + text(summary["acceptance"]["lines"]))
+        output.show(summary["acceptance"]["sentence"])
+    output.show(f"{'replicas' if manifest['replicas'] else 'final cell'} in {folder}; more: atomflow order {folder}")
