@@ -163,10 +163,56 @@ def test_dynamics_that_explodes_ends_and_says_so():
     atoms = ase.Atoms("Na16", positions=rng.random((16, 3)) * 7, cell=[7, 7, 7], pbc=True)  # overlapping argon
     found = list(trajectory_frames(atoms, LennardJones(device="cpu").calculator(), 50.0, (3, 3, 3), 5.0, 0.01, 0, 1))
     assert len(found) <= 1
-    assert not any(sane for _, sane in found)
+    assert not any(sane for *_, sane in found)
 
 
 def test_unknown_oxide_unit_is_named():
     source = {"kind": "packings", "systems": 1, "family": "x", "units": {"MgO": [1, 2]}, "density_g_per_cm3": [2, 3]}
     with pytest.raises(InputError, match="MgO"):
         sample(parse(SampleConfig, {"name": "bad", "sources": [source]}))
+
+
+BUILT = {
+    "name": "built", "seed": 3, "held_out_fraction": 0.0,
+    "sources": [
+        {"kind": "built", "builder": "glass", "family": "glass", "systems": 2, "options": {"units": [2], "na": [0, 1]}},
+        {"kind": "built", "builder": "boundary", "family": "boundary", "systems": 4, "atoms_max": 90,
+         "system_by": ["kind", "plane"], "held_out": {"plane": [[1, 0, 1]]},
+         "options": {"plane": [[1, 0, 1], [2, 0, 0]], "kind": ["mirror", "shift"], "grain_thickness": [3.5],
+                     "width": [2]},
+         "distortion": {"volume": 0.0, "shear": 0.0, "framework_A": [0.05, 0.05], "mobile_A": [0.1, 0.1]}},
+    ],
+}  # fmt: skip
+
+
+def test_built_systems_are_seeded_neutral_and_held_out_by_their_options():
+    found = sample(parse(SampleConfig, BUILT))
+    again = sample(parse(SampleConfig, BUILT))
+    assert all(np.array_equal(a.positions_A, b.positions_A) for a, b in zip(found, again, strict=True))
+    assert [frame.family for frame in found] == ["glass"] * 2 + ["boundary"] * 4
+    assert all(sum(CHARGE[s] for s in symbols_of(frame)) == 0 for frame in found)
+    assert all((frame.split == "test") == ("-101" in frame.system) for frame in found)
+    assert {frame.system.split("-")[1] for frame in found[2:]} <= {"mirror", "shift"}
+    assert {frame.system[-4:] for frame in found[2:]} <= {"-101", "-200"}
+    assert {frame.system for frame in found[:2]} == {"built-3-0-glass-0", "built-3-0-glass-1"}
+
+
+def test_sealed_source_stands_on_a_boundary():
+    sealed = {"kind": "built", "builder": "sealed", "systems": 1, "options": {"film": [5.0]}, "system_by": ["on.plane"]}
+    ground = {"kind": "built", "builder": "boundary",
+              "options": {"plane": [[2, 0, 0]], "kind": ["shift"], "grain_thickness": [3.5], "width": [2]}}
+    (frame,) = sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "on": ground}]}))
+    assert frame.system == "sealed-200"
+    assert {"B", "Zn", "Zr"} <= set(symbols_of(frame))
+    with pytest.raises(InputError, match="boundary"):
+        parse(SampleConfig, {"name": "s", "sources": [sealed]})
+    with pytest.raises(InputError, match="draws"):
+        sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "on": ground, "atoms_max": 8}]}))
+
+
+def test_a_quench_falls_from_the_melt_to_its_target():
+    from atomflow.distill.dynamics import cooling
+
+    assert cooling(300.0, 2700.0, 3) == pytest.approx([2700.0, 900.0, 300.0])
+    assert cooling(3000.0, 2500.0, 2) == [3000.0, 3000.0]
+    assert cooling(500.0, None, 3) == [500.0] * 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,12 +57,47 @@ class PackingSource(StrictModel):
     atoms_max: int = Field(48, ge=8)
 
 
+class BuiltSource(StrictModel):
+    """Cells of ``atomflow build``; every system draws one value of each option, e.g. ``plane: [[1, 1, 0], [2, 0, 0]]``.
+
+    ``on`` is what a sealed boundary or a contact stands on. Frames whose drawn values of ``system_by`` (an option, or
+    ``on.plane``) agree are one system; with none, every cell is. ``held_out`` names values that are kept for the test.
+    """
+
+    kind: Literal["built"] = "built"
+    builder: Literal["nzsp", "glass", "boundary", "sealed", "contact"]
+    systems: int = Field(1, ge=1)
+    family: str = "built"
+    options: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    on: BuiltSource | None = None
+    system_by: tuple[str, ...] = ()
+    held_out: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    atoms_max: int = Field(160, ge=8)
+    distortion: Distortion | None = None
+
+    @model_validator(mode="after")
+    def _values_and_ground(self) -> BuiltSource:
+        empty = [key for key, values in self.options.items() if not values]
+        if empty:
+            raise ValueError(f"option {empty[0]} has no values to draw from")
+        if self.builder == "sealed" and (self.on is None or self.on.builder != "boundary"):
+            raise ValueError("a sealed source needs on: a source with builder boundary")
+        if self.on is not None and self.builder not in ("sealed", "contact"):
+            raise ValueError(f"a {self.builder} stands on nothing; leave out on")
+        return self
+
+
 class DynamicsSource(StrictModel):
-    """Short molecular dynamics with a potential, started from the systems of another source."""
+    """Short molecular dynamics with a potential, started from the systems of another source.
+
+    With ``cooled_from_K`` the first gap is run at that temperature (or at the target, if that is higher) and the
+    following ones ever closer to the target: a melt that is quenched.
+    """
 
     kind: Literal["dynamics"]
     potential: str
-    start: Annotated[NzspSource | CrystalSource | PackingSource, Field(discriminator="kind")]
+    start: Annotated[NzspSource | CrystalSource | PackingSource | BuiltSource, Field(discriminator="kind")]
+    cooled_from_K: float | None = Field(None, gt=0)
     temperatures_K: tuple[float, ...]
     gaps_steps: tuple[int, ...] = (40, 40, 40)
     timestep_fs: float = Field(2.0, gt=0)
@@ -70,7 +105,8 @@ class DynamicsSource(StrictModel):
     descent_steps: int = Field(10, ge=0)
 
 
-Source = Annotated[NzspSource | CrystalSource | PackingSource | DynamicsSource, Field(discriminator="kind")]
+Start = NzspSource | CrystalSource | PackingSource | BuiltSource
+Source = Annotated[Start | DynamicsSource, Field(discriminator="kind")]
 
 
 class SampleConfig(StrictModel):

@@ -27,6 +27,14 @@ def descended(atoms: ase.Atoms, steps: int, step_A2_per_eV: float = 0.02, longes
         atoms.positions += move * min(1.0, longest_A / max(float(np.abs(move).max()), 1e-12))
 
 
+def cooling(temperature_K: float, from_K: float | None, steps: int) -> list[float]:
+    """(steps,) temperatures in K: all the target, or from the hot one down to the target in equal ratios."""
+    hot_K = max(temperature_K, from_K or temperature_K)
+    if steps == 1 or hot_K == temperature_K:
+        return [temperature_K] * steps
+    return [float(t) for t in np.geomspace(hot_K, temperature_K, steps)]
+
+
 def trajectory_frames(
     atoms: ase.Atoms,
     calculator: Any,
@@ -36,9 +44,11 @@ def trajectory_frames(
     friction_per_fs: float,
     descent_steps: int,
     seed: int,
-) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield (positions (N, 3), sane) after every gap of Langevin dynamics at constant volume.
+    cooled_from_K: float | None = None,
+) -> Iterator[tuple[np.ndarray, float, bool]]:
+    """Yield (positions (N, 3), temperature in K, sane) after every gap of Langevin dynamics at constant volume.
 
+    The thermostat's temperature is ``temperature_K``, or falls to it from ``cooled_from_K`` gap by gap.
     Velocities start at 1.6 times the temperature because half of the kinetic energy soon becomes potential energy.
     ``sane`` is False for the frame at which the trajectory was given up; frames with overlapping atoms are not yielded.
     """
@@ -49,16 +59,18 @@ def trajectory_frames(
     atoms.calc = calculator
     descended(atoms, descent_steps)
     random = np.random.RandomState(seed)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=1.6 * temperature_K, rng=random)
+    targets_K = cooling(temperature_K, cooled_from_K, len(gaps_steps))
+    MaxwellBoltzmannDistribution(atoms, temperature_K=1.6 * targets_K[0], rng=random)
     dynamics = Langevin(atoms, timestep_fs * units.fs, temperature_K=temperature_K,
                         friction=friction_per_fs / units.fs, rng=random)
-    for gap in gaps_steps:
+    for gap, target_K in zip(gaps_steps, targets_K, strict=True):
+        dynamics.set_temperature(temperature_K=target_K)
         dynamics.run(gap)
         force = float(np.abs(atoms.get_forces()).max())
         ratio = contact_ratio(np.array(atoms.get_chemical_symbols()), atoms.positions, np.array(atoms.cell))
         sane = bool(np.isfinite(force) and force < LARGEST_FORCE_EV_PER_A and ratio > CLOSEST
-                    and atoms.get_temperature() < HOT * temperature_K + 500)
+                    and atoms.get_temperature() < HOT * target_K + 500)
         if sane or (np.isfinite(force) and ratio > 0.5):
-            yield atoms.positions.copy(), sane
+            yield atoms.positions.copy(), target_K, sane
         if not sane:
             return

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.distill import decorate, distort
+from atomflow.distill import built, decorate, distort
 from atomflow.distill.config import (
+    BuiltSource,
     CrystalSource,
     Distortion,
     DynamicsSource,
@@ -40,6 +41,7 @@ class Start:
     family: str
     split: Split
     distortion: Distortion | None
+    how: str = "packing"
 
     def frame(self, positions_A: np.ndarray, lattice_A: np.ndarray, how: str, temperature_K: float | None) -> Frame:
         from ase.data import atomic_numbers
@@ -85,15 +87,16 @@ def _frames_of(source: Source, config: SampleConfig, index: int) -> Iterator[Fra
 
 
 def _starts(
-    source: NzspSource | CrystalSource | PackingSource, config: SampleConfig, index: int
+    source: NzspSource | CrystalSource | PackingSource | BuiltSource, config: SampleConfig, index: int
 ) -> Iterator[tuple[Start, np.random.Generator]]:
-    make = {"nzsp": _nzsp_starts, "crystals": _crystal_starts, "packings": _packing_starts}[source.kind]
+    make = {"nzsp": _nzsp_starts, "crystals": _crystal_starts, "packings": _packing_starts,
+            "built": _built_starts}[source.kind]
     yield from make(source, config, index)  # type: ignore[operator]
 
 
 def _distorted(start: Start, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
     if start.distortion is None:
-        return start.positions_A, start.lattice_A, "packing"
+        return start.positions_A, start.lattice_A, start.how
     change = start.distortion
     positions, lattice = distort.strained(start.positions_A, start.lattice_A, rng, change.volume, change.shear)
     framework, mobile = rng.uniform(*change.framework_A), rng.uniform(*change.mobile_A)
@@ -179,6 +182,18 @@ def _packing_starts(
                     split_of(system, config.held_out_fraction), None), rng
 
 
+def _built_starts(
+    source: BuiltSource, config: SampleConfig, index: int
+) -> Iterator[tuple[Start, np.random.Generator]]:
+    for number in range(source.systems):
+        rng = np.random.default_rng([config.seed, index, number])
+        cell, draw = built.built(source, rng)
+        system = built.name_of(source, draw, f"{config.name}-{config.seed}-{index}-{source.builder}-{number}")
+        split: Split = "test" if built.held_out(source, draw) else split_of(system, config.held_out_fraction)
+        yield Start(cell.symbols, cell.positions_A, cell.lattice_A, system, source.family, split,
+                    source.distortion, "built"), rng
+
+
 def _whole_units(units: np.ndarray, atoms_max: int) -> np.ndarray:
     """As many whole oxide units, in the given order, as fit."""
     symbols: list[str] = []
@@ -199,11 +214,11 @@ def _dynamics(source: DynamicsSource, config: SampleConfig, index: int) -> Itera
         positions, lattice, _ = _distorted(start, rng)
         temperature = source.temperatures_K[number % len(source.temperatures_K)]
         atoms = ase.Atoms(list(start.symbols), positions=positions, cell=lattice, pbc=True)
-        for moved, sane in trajectory_frames(
+        for moved, now_K, sane in trajectory_frames(
             atoms, calculator, temperature, source.gaps_steps, source.timestep_fs, source.friction_per_fs,
-            source.descent_steps, int(rng.integers(2**31)),
+            source.descent_steps, int(rng.integers(2**31)), source.cooled_from_K,
         ):
-            yield start.frame(moved, lattice, "md" if sane else "md-doubtful", temperature)
+            yield start.frame(moved, lattice, "md" if sane else "md-doubtful", now_K)
 
 
 def descriptor(frame: Frame, bins: int = 12, reach_A: float = 5.0) -> np.ndarray:
