@@ -81,6 +81,8 @@ MALFORMED = {
     having(seeds=[1, 1]): r"seeds: one is given twice",
     having(seeds=-1): r"seeds: at least one is needed",
     having(resources={"processes": 0}): r"processes.*at least one",
+    having(resources={"packing": 0}): r"resources\.packing'.*at least one",
+    having(resources={"packing": "all"}): r"resources\.packing",
     having(resources={"threads": 2}): r"unknown key 'resources\.threads'",
     slurm(partitions="a"): r"unknown key 'resources\.slurm\.partitions'; did you mean 'partition'",
     slurm(partition="a b"): r"partition.*one word",
@@ -115,7 +117,7 @@ def test_a_malformed_file_is_one_clear_line(tmp_path, capsys, content, message):
 def test_the_reference_has_every_key():
     text = (TOY.parents[2] / "docs" / "campaign.md").read_text()
     keys = [*CampaignConfig.model_fields, *(f"potential.{key}" for key in PotentialChoice.model_fields),
-            "processes", "threads_per_process", *Slurm.model_fields]
+            "processes", "threads_per_process", "packing", *Slurm.model_fields]
     unknown = [key for key in keys if f"`{key}`" not in text and f"`slurm.{key}`" not in text]
     assert unknown == ["potential", "folder"]  # its keys are there one by one; set by load
 

@@ -84,6 +84,14 @@ class CampaignConfig(StrictModel):
     def seed_list(self) -> list[int]:
         return list(range(1, self.seeds + 1)) if isinstance(self.seeds, int) else self.seeds
 
+    @property
+    def packs_on_slurm(self) -> bool:
+        """Whether the runs of a job share one worker as batches: where that is asked for, or a GPU is."""
+        packing, slurm, device = self.resources.packing, self.resources.slurm, self.potential.device
+        if packing != "auto":
+            return packing > 1
+        return device != "cpu" and (device != "auto" or bool(slurm.gpus or slurm.gres))
+
     def md_config(self, temperature_K: float, seed: int, where: str = "md") -> MDConfig:
         """The MD configuration of one task."""
         keys = {**self.md, **self.md_at.get(temperature_K, {})}

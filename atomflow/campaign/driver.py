@@ -116,25 +116,27 @@ def processes(config: CampaignConfig) -> int:
     wanted = config.resources.processes
     if wanted != "auto":
         return wanted
-    if config.potential.device not in ("cpu", "auto") or (config.potential.device == "auto" and _cuda()):
+    if _on_gpu(config):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // config.resources.threads_per_process)
+
+
+def packed(config: CampaignConfig) -> bool:
+    """Whether runs share a worker as batches: where that is asked for, or on a GPU."""
+    packing = config.resources.packing
+    return _on_gpu(config) if packing == "auto" else packing > 1
+
+
+def _on_gpu(config: CampaignConfig) -> bool:
+    device = config.potential.device
+    return device != "cpu" and (device != "auto" or _cuda())
 
 
 def _cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-@dataclass
-class _Job:
-    """A relaxation or a run, for the queue."""
-
-    id: str
-    structure: str
-    run: Path | None  # its run folder; None for a relaxation
 
 
 class _Driver:
@@ -150,17 +152,15 @@ class _Driver:
     ) -> None:
         self.folder, self.config, self.progress = folder, config, progress
         self.workers = Workers(folder, config.resources.threads_per_process)
-        self.jobs: dict[str, _Job] = {}
         self.failed: dict[str, str] = {}
         self.stopped: list[str] = []
         self.signal: int | None = None
-        self.limit = processes(config)
+        self.limit, self.packed = processes(config), packed(config)
         done = {row.id for row in status(folder, estimate=False).tasks if row.state == "done"}
-        tasks = [task for task in campaign.tasks if task.id not in done and (only is None or task.id in only)]
-        wanted = {task.structure for task in tasks}
-        self.queue = [_Job(places.relax_task(name), name, None) for name in campaign.to_relax if name in wanted]
-        self._waiting_for = {job.structure for job in self.queue}
-        self.queue += [_Job(task.id, task.structure, places.run_folder(folder, task.id)) for task in tasks]
+        self.tasks = [task for task in campaign.tasks if task.id not in done and (only is None or task.id in only)]
+        wanted = {task.structure for task in self.tasks}
+        self.to_relax = [name for name in campaign.to_relax if name in wanted]
+        self._relaxing = {places.relax_task(name): name for name in self.to_relax}  # until their cells are there
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -169,17 +169,17 @@ class _Driver:
         watched = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         last = 0.0
         try:
-            while (self.queue or self.workers.alive) and self.signal is None:
+            while (self.to_relax or self.tasks or self.workers.alive) and self.signal is None:
                 self._fill()
-                for name, code in self.workers.reap():
-                    self._ended(self.jobs[name], code)
+                for task, code in self.workers.reap():
+                    self._ended(task, code)
                 if time.monotonic() - last >= STATUS_EVERY_S:
                     last = time.monotonic()
                     self._report()
                 time.sleep(POLL_S)
         finally:
-            for name, code in self.workers.stop():
-                self._ended(self.jobs[name], code)
+            for task, code in self.workers.stop():
+                self._ended(task, code)
             for number, handler in watched.items():
                 signal.signal(number, handler)
         self._report()
@@ -191,34 +191,42 @@ class _Driver:
         self.signal = number
 
     def _fill(self) -> None:
-        """Start queued jobs that can start, as many as there are places."""
-        for job in list(self.queue):
-            if len(self.workers.alive) >= self.limit:
-                return
-            if job.run is not None and self._must_wait(job, job.run):
-                continue
-            self.queue.remove(job)
-            self.jobs[job.id] = job
-            self.workers.launch(job.id)
+        """Start what can start, as many workers as there are places."""
+        free = self.limit - len(self.workers.alive)
+        while free > 0 and self.to_relax:
+            self.workers.launch([places.relax_task(self.to_relax.pop(0))])
+            free -= 1
+        ready: list[Task] = []
+        for task in list(self.tasks) if free > 0 else []:
+            if not self.packed and len(ready) == free:
+                break
+            if not self._must_wait(task):
+                ready.append(task)
+        lanes = min(free, len(ready))
+        for lane in range(lanes):
+            self.workers.launch([task.id for task in ready[lane::lanes]])
+        begun = {task.id for task in ready}
+        self.tasks = [task for task in self.tasks if task.id not in begun]
 
-    def _must_wait(self, job: _Job, run: Path) -> bool:
-        """Not relaxed yet (or never: the job then leaves the queue), or a killed driver's worker is still stopping."""
-        relaxation = places.relax_task(job.structure)
+    def _must_wait(self, task: Task) -> bool:
+        """Not relaxed yet (or never: the task then leaves the queue), or a killed driver's worker is still stopping."""
+        relaxation = places.relax_task(task.structure)
         if relaxation in self.failed:
-            self.queue.remove(job)
-            self.failed[job.id] = f"no start: {job.structure} was not relaxed"
+            self.tasks.remove(task)
+            self.failed[task.id] = f"no start: {task.structure} was not relaxed"
         elif relaxation in self.stopped:
-            self.queue.remove(job)
-            self.stopped.append(job.id)
-        return job not in self.queue or job.structure in self._waiting_for or holder(run / "lock") is not None
+            self.tasks.remove(task)
+            self.stopped.append(task.id)
+        run = places.run_folder(self.folder, task.id)
+        return task not in self.tasks or relaxation in self._relaxing or holder(run / "lock") is not None
 
-    def _ended(self, job: _Job, code: int) -> None:
+    def _ended(self, task: str, code: int) -> None:
         if code == 0:
-            self._waiting_for -= {job.structure} if job.run is None else set()
+            self._relaxing.pop(task, None)
         elif code == EXIT_RESUME or (self.signal is not None and code == -signal.SIGTERM):
-            self.stopped.append(job.id)
+            self.stopped.append(task)
         else:
-            self.failed[job.id] = self.workers.why(job.id, code)
+            self.failed[task] = self.workers.why(task, code)
 
     # --- words ------------------------------------------------------------------------------------------------
 

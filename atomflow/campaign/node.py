@@ -1,5 +1,5 @@
 """One element of an array job: ``python -m atomflow.campaign.node DIR TASK_LIST INDEX`` runs the tasks that line INDEX
-of TASK_LIST names, side by side.
+of TASK_LIST names, side by side, or, on a GPU, in one worker that packs them into batches.
 
 USR1 is SLURM's warning that the walltime is near: the tasks checkpoint and the job goes back to the queue. TERM is
 preemption or scancel: they checkpoint, and SLURM itself decides whether the job comes again.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from atomflow.campaign import folder as places
+from atomflow.campaign.config import CampaignConfig
 from atomflow.campaign.workers import Workers
 from atomflow.errors import EXIT_DONE, EXIT_FAILED, EXIT_RESUME, EXIT_WRONG_INPUT, AtomflowError, InputError
 from atomflow.runs.manifest import read_manifest
@@ -29,10 +30,10 @@ def main(arguments: list[str]) -> int:
         return _say("usage: python -m atomflow.campaign.node DIR TASK_LIST INDEX", EXIT_WRONG_INPUT)
     try:
         folder, tasks = Path(arguments[0]), _tasks(Path(arguments[1]), int(arguments[2]))
-        threads = int(places.read(folder)["config"]["resources"]["threads_per_process"])
+        config = CampaignConfig.model_validate(places.read(folder)["config"])
     except AtomflowError as error:
         return _say(str(error), error.exit_code)
-    return _Node(Workers(folder, threads)).run(tasks)
+    return _Node(Workers(folder, config.resources.threads_per_process), config.packs_on_slurm).run(tasks)
 
 
 def _tasks(path: Path, index: int) -> list[str]:
@@ -46,18 +47,18 @@ def _tasks(path: Path, index: int) -> list[str]:
 
 
 class _Node:
-    """Some tasks side by side, and the signal that may end them."""
+    """Some tasks side by side, or in one worker as batches, and the signal that may end them."""
 
-    def __init__(self, workers: Workers) -> None:
-        self.workers = workers
+    def __init__(self, workers: Workers, packed: bool) -> None:
+        self.workers, self.packed = workers, packed
         self.signal: int | None = None
 
     def run(self, tasks: list[str]) -> int:
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        for task in tasks:
-            if not self._is_done(task):
-                self.workers.launch(task)
+        left = [task for task in tasks if not self._is_done(task)]
+        for share in [left] if self.packed and left else [[task] for task in left]:
+            self.workers.launch(share)
         ended: list[tuple[str, int]] = []
         while self.workers.alive and self.signal is None:
             ended += self.workers.reap()

@@ -116,16 +116,23 @@ class Slurm(StrictModel):
 
 
 class Resources(StrictModel):
-    """How many worker processes run side by side on this machine (``auto``: one a core, one altogether on a GPU), how
-    many threads each has, and what a job on a cluster looks like."""
+    """What of a machine a campaign takes, and what a job on a cluster looks like.
+
+    Attributes:
+        processes: workers side by side on this machine; ``auto``: one a core, one altogether on a GPU.
+        threads_per_process: of each worker.
+        packing: how many runs a worker takes into one batch; ``auto``: one on the CPU, on a GPU as many as measuring
+            at its start shows to be worth it.
+    """
 
     processes: Literal["auto"] | int = "auto"
     threads_per_process: int = pydantic.Field(default=1, ge=1)
+    packing: Literal["auto"] | int = "auto"
     slurm: Slurm = Slurm()
 
-    @pydantic.field_validator("processes")
+    @pydantic.field_validator("processes", "packing")
     @classmethod
     def _positive(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
-            raise ValueError("at least one process is needed")
+            raise ValueError("at least one is needed")
         return value

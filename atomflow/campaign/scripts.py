@@ -49,7 +49,7 @@ def _pieces(items: list[Item], size: int) -> Iterator[list[Item]]:
         yield items[start : start + size]
 
 
-def script(array: Array, folder: Path, task_list: Path, resources: Resources) -> str:
+def script(array: Array, folder: Path, task_list: Path, resources: Resources, packed: bool = False) -> str:
     """The sbatch script of ``array``.
 
     ``exec`` makes the job's own process the one that SLURM warns: USR1 some time before the walltime, TERM on
@@ -57,6 +57,7 @@ def script(array: Array, folder: Path, task_list: Path, resources: Resources) ->
 
     Args:
         task_list: file whose line i names the tasks of element i.
+        packed: whether the tasks of an element share one worker, and so its cores.
     """
     slurm = resources.slurm
     limit = f"%{slurm.array_limit}" if slurm.array_limit else ""
@@ -67,7 +68,7 @@ def script(array: Array, folder: Path, task_list: Path, resources: Resources) ->
         "open-mode": "append",
         "nodes": 1,
         "ntasks": 1,
-        "cpus-per-task": max(len(tasks) for tasks in array.elements) * resources.threads_per_process,
+        "cpus-per-task": resources.threads_per_process * (1 if packed else max(map(len, array.elements))),
         "time": slurm.time,
         "signal": f"B:USR1@{slurm.warn_s}",
         "mem": slurm.memory,

@@ -67,7 +67,7 @@ def dry_run(config: CampaignConfig, folder: str | Path) -> list[str]:
         where = f"{_RELAX_JOB}_{to_relax.index(array.after.removeprefix('relax-'))}" if array.after else None
         command = " ".join(["sbatch", *_dependency(where), f"{array.name}.sh"])
         task_list = folder / "slurm" / f"{array.name}.tasks"
-        shown.append(f"# {command}\n{script(array, folder, task_list, config.resources)}")
+        shown.append(f"# {command}\n{script(array, folder, task_list, config.resources, config.packs_on_slurm)}")
     return shown
 
 
@@ -92,7 +92,8 @@ class _Jobs:
         stem = f"{len(self.record):04d}-{array.name}"
         task_list = place / f"{stem}.tasks"
         write_whole(task_list, "".join(" ".join(tasks) + "\n" for tasks in array.elements).encode())
-        write_whole(place / f"{stem}.sh", script(array, self.folder, task_list, self.config.resources).encode())
+        text = script(array, self.folder, task_list, self.config.resources, self.config.packs_on_slurm)
+        write_whole(place / f"{stem}.sh", text.encode())
         where = self._element_of[array.after] if array.after else None
         job = self._sbatch([*_dependency(where), str(place / f"{stem}.sh")])
         self._element_of |= {task: f"{job}_{i}" for i, tasks in enumerate(array.elements) for task in tasks}
