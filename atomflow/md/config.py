@@ -12,6 +12,8 @@ from atomflow.units import FS_PER_PS
 
 #: fields in which the systems of one flat batch may differ
 PER_SYSTEM = ("temperature_K", "temperature_end_K", "pressure_GPa", "seed", "time_ps")
+#: fields that came after the first release
+_YOUNGER = ("held_regions", "doubt_interval_fs", "doubt_warn_eV_per_A", "doubt_stop_eV_per_A")
 
 
 class MDConfig(StrictModel):
@@ -45,6 +47,10 @@ class MDConfig(StrictModel):
         min_distance_A: the run stops when two atoms come closer than this; 0 does not look.
         held_regions: atoms of these regions of the cell stand still; temperatures are those of the others. Not with
             ``npt``, which moves every atom with the cell.
+        doubt_interval_fs: between looks at the potential's committee; so that they cost 2 % of the run when not given,
+            never when 0.
+        doubt_warn_eV_per_A: a force spread beyond this is a warning; the potential's own limit when not given.
+        doubt_stop_eV_per_A: a force spread beyond this ends the run, with a checkpoint.
     """
 
     ensemble: Literal["nve", "nvt", "npt"] = "nvt"
@@ -69,6 +75,9 @@ class MDConfig(StrictModel):
     max_force_eV_per_A: float = pydantic.Field(default=500.0, gt=0)
     min_distance_A: float = pydantic.Field(default=0.0, ge=0)
     held_regions: tuple[str, ...] = ()
+    doubt_interval_fs: float | None = pydantic.Field(default=None, ge=0)
+    doubt_warn_eV_per_A: float | None = pydantic.Field(default=None, gt=0)
+    doubt_stop_eV_per_A: float | None = pydantic.Field(default=None, gt=0)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -82,6 +91,11 @@ class MDConfig(StrictModel):
             if _steps(interval_fs, self.timestep_fs) is None:
                 raise ValueError(f"{name} ({interval_fs:g} fs) is not a whole number of time steps "
                                  f"(timestep_fs = {self.timestep_fs:g})")
+        if _steps(self.doubt_interval_fs or 0.0, self.thermo_interval_fs) is None:
+            raise ValueError(f"doubt_interval_fs ({self.doubt_interval_fs:g} fs) is not a whole number of thermo "
+                             f"intervals ({self.thermo_interval_fs:g} fs), and is recorded with them")
+        if self.doubt_interval_fs == 0 and (self.doubt_warn_eV_per_A or self.doubt_stop_eV_per_A):
+            raise ValueError("doubt_interval_fs: 0 never asks the committee; there is nothing to warn of or to stop at")
         if self.thermostat_time_fs < 5 * self.timestep_fs or self.barostat_time_fs < 5 * self.timestep_fs:
             raise ValueError(f"thermostat_time_fs and barostat_time_fs must be at least five time steps "
                              f"({5 * self.timestep_fs:g} fs)")
@@ -136,8 +150,13 @@ class MDConfig(StrictModel):
         return self.temperature_K + done * (self.temperature_end_K - self.temperature_K)
 
     def dump(self) -> dict[str, Any]:
-        """JSON-able; ``MDConfig.from_dump`` gives the config back."""
-        return self.model_dump(mode="json")
+        """JSON-able; ``MDConfig.from_dump`` gives the config back.
+
+        What younger fields say by default is left out, so that the names of runs, checksums of this, stay as they were.
+        """
+        data = self.model_dump(mode="json")
+        younger = {name: MDConfig.model_fields[name].default for name in _YOUNGER}
+        return {key: value for key, value in data.items() if key not in younger or getattr(self, key) != younger[key]}
 
     @classmethod
     def from_dump(cls, data: dict[str, Any], where: str = "md configuration") -> MDConfig:

@@ -22,10 +22,11 @@ VOLUME_FACTOR = 3.0
 
 @dataclass(frozen=True)
 class Failure:
-    """What is wrong with one system, in words that name the atom."""
+    """What is wrong with one system, in words that name the atom, and what may help."""
 
     system: int
     reason: str
+    advice: str = "try a shorter timestep_fs or relax the cell first"
 
 
 class Guard:

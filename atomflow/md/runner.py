@@ -15,11 +15,14 @@ from atomflow import potentials, runs
 from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.md.config import MDConfig
+from atomflow.md.doubt import check_committee
 from atomflow.md.progress import Progress
 from atomflow.md.protocols import check_alike
 from atomflow.md.session import Member, Session
 from atomflow.md.state import from_cells, load_arrays, thermal_velocities
 from atomflow.potentials import Potential
+from atomflow.potentials.base import CommitteeMember
+from atomflow.potentials.committee import with_committee
 
 Report = Callable[[Progress], None]
 
@@ -130,6 +133,7 @@ def _restore_neighbours(session: Session, checkpoint: dict[str, Any]) -> None:
 
 def create(job: MDJob, potential: Potential) -> runs.RunWriter:
     """A new run folder for ``job``, with what is known of the machine."""
+    check_committee(potential, job.config)
     device = potential.device
     hardware = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -154,7 +158,10 @@ def load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> P
     """The potential a manifest names: the very file it came from where that is still there, else the registry's."""
     source_file = Path(identity["source"].partition("#")[0])
     name = identity["source"] if source_file.is_file() else identity["name"]
-    return potentials.load(name, device=device, dtype=identity["dtype"], trust_model=trust_model)
+    loaded = potentials.load(name, device=device, dtype=identity["dtype"], trust_model=trust_model)
+    members = [CommitteeMember.model_validate(member) for member in identity.get("committee", ())]
+    named: Potential = with_committee(loaded, members, identity.get("doubt_warn_eV_per_A"))
+    return named
 
 
 def check_same(potential: Potential, recorded: dict[str, Any], folder: str | Path) -> None:

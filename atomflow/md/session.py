@@ -13,6 +13,7 @@ from atomflow import runs
 from atomflow.errors import RunFailed, RunStopped
 from atomflow.md.barostats import kinetic_pressure_GPa
 from atomflow.md.config import MDConfig
+from atomflow.md.doubt import MAX, Doubt, doubt_remark, doubt_summary, first_warning, warn_limit, warned
 from atomflow.md.forces import Forces
 from atomflow.md.guards import Failure, Guard
 from atomflow.md.memory import keep_freed_memory
@@ -84,12 +85,13 @@ class Session:
         self._speed = Speed(self.config.timestep_fs, self._last_step, state.step)
 
     def _bind(self) -> None:
-        """Model, neighbour list, protocol and guard for the systems that are left."""
+        """Model, neighbour list, protocol, guard and committee for the systems that are left."""
         configs = [member.config for member in self.members]
         self.protocol = Protocol(self.state, configs)
         self.guard = Guard(self.state, configs, [member.volume_A3 for member in self.members])
         stress = self.config.ensemble == "npt"
         self.forces = Forces(self.potential, self.state, self.config.skin_A, self.config.timestep_fs, stress=stress)
+        self.doubt = Doubt(self.potential, self.config, self.state, self.forces)
 
     def run(self, fresh: bool, until: int | None = None) -> None:
         """Step to the end of the longest run; each ends, and leaves the batch, when its own time is over.
@@ -180,7 +182,7 @@ class Session:
         if member.checkpoint_step is not None:
             back = f"the last good checkpoint is step {member.checkpoint_step}"
         return (f"{member.writer.folder}: stopped at step {self.state.step} ({time_ps:.3f} ps): {failure.reason}; "
-                f"{back}; try a shorter timestep_fs or relax the cell first")
+                f"{back}; {failure.advice}")
 
     # --- storing ----------------------------------------------------------------------------------------------
 
@@ -217,12 +219,29 @@ class Session:
         if since % config.thermo_every:
             return
         rows = self._measure()
+        looked = self.doubt.look(self.state) if self.doubt.due(since) else {}
+        rows |= looked
         for k, member in enumerate(self.members):
             member.writer.thermo(since, self._time_fs, {name: float(column[k]) for name, column in rows.items()})
             if since == 0:
                 member.start_eV = float(rows["conserved_energy_eV"][k])
         if self.progress is not None:
             self.progress(self._moment(rows))
+        if looked:
+            self._doubt(looked)
+
+    def _doubt(self, looked: dict[str, np.ndarray]) -> None:
+        """Warn of, or end, the runs whose committee disagrees too much; what they have is kept in a checkpoint."""
+        limit = self.doubt.warn_eV_per_A
+        for k in np.flatnonzero(looked[MAX] > limit).tolist() if limit is not None else []:
+            writer, row = self.members[k].writer, {name: float(column[k]) for name, column in looked.items()}
+            if not warned(writer.manifest["warnings"]):
+                cell = runs.open_run(writer.folder).initial_cell()
+                writer.warn(first_warning(row, self._time_fs, limit or 0.0, cell, writer.manifest["potential"]))
+        failed = self.doubt.failures(looked, self.state)
+        if failed:
+            self._save()
+            self._drop(failed)
 
     def _moment(self, rows: dict[str, np.ndarray]) -> Progress:
         step, time_ps = self.state.step, self._time_fs / FS_PER_PS
@@ -291,7 +310,11 @@ class Session:
             "systems_in_batch": self._systems,
             "neighbour_list_builds": self.forces.neighbours.builds if self.forces.neighbours else None,
         }
-        summary = summarize(runs.open_run(member.writer.folder).thermo(), member.n_atoms)
-        for remark in remarks(summary, member.config):
-            member.writer.warn(remark)
-        member.writer.finish("done", summary={**summary, **speed})
+        run = runs.open_run(member.writer.folder)
+        thermo, cell = run.thermo(), run.initial_cell()
+        summary = summarize(thermo, member.n_atoms)
+        doubt = doubt_summary(thermo, warn_limit(run.potential or {}, member.config), cell)
+        for remark in [*remarks(summary, member.config), doubt_remark(doubt, cell)]:
+            if remark is not None:
+                member.writer.warn(remark)
+        member.writer.finish("done", summary={**summary, **(doubt or {}), **speed})

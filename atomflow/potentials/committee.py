@@ -15,13 +15,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atomflow.errors import InputError
-from atomflow.potentials.base import BatchModel, CommitteeMember, Edges, Potential
+from atomflow.potentials.base import ANY_ELEMENT, BatchModel, CommitteeMember, Edges, Potential
 
 if TYPE_CHECKING:
     import torch
@@ -62,24 +63,27 @@ def open_members(potential: Potential) -> tuple[Potential, ...]:
         InputError: a file is gone, has changed, or does not know the elements the potential knows.
     """
     identity = potential.identity
-    return tuple(_open(member, potential) for member in identity.committee)
+    opened = tuple(_open(member, identity.name, str(potential.device), identity.dtype) for member in identity.committee)
+    for other in opened:
+        missing = set(identity.elements) - set(other.identity.elements) - {*ANY_ELEMENT}
+        if missing:
+            raise InputError(f"the committee's member {other.identity.name} does not know "
+                             f"{', '.join(sorted(missing))}, which {identity.name} knows")
+    return opened
 
 
-def _open(member: CommitteeMember, potential: Potential) -> Potential:
+@lru_cache(maxsize=16)
+def _open(member: CommitteeMember, name: str, device: str, dtype: str) -> Potential:
     from atomflow.potentials.registry import load
     from atomflow.potentials.trust import file_sha256
 
     path = Path(member.file)
     path = path if path.is_absolute() else Path(__file__).with_name("data") / path
     if not path.is_file():
-        raise InputError(f"the committee of {potential.identity.name} is not whole: there is no file {path}")
+        raise InputError(f"the committee of {name} is not whole: there is no file {path}")
     if file_sha256(path) != member.sha256:
-        raise InputError(f"{path} is not the committee's member that {potential.identity.name} names (checksum)")
-    opened = load(path, device=str(potential.device), dtype=potential.identity.dtype)
-    missing = set(potential.identity.elements) - set(opened.identity.elements)
-    if missing:
-        raise InputError(f"{path} does not know {', '.join(sorted(missing))}, which {potential.identity.name} knows")
-    return opened
+        raise InputError(f"{path} is not the committee's member that {name} names (checksum)")
+    return load(path, device=device, dtype=dtype)
 
 
 class CommitteeBatch:
