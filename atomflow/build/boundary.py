@@ -83,10 +83,12 @@ def build_boundary(
         raise InputError("build boundary: angle belongs to the kinds twist and tilt")
     if min(request.repeat) < 1:
         raise InputError("build boundary: repeat needs two whole numbers from 1 up")
-    source = nzsp_crystal(request.cell) if crystal is None else _given_crystal(crystal)
+    source = crystal_of(crystal, request.cell)
     own_axes = request.setting == "primitive" or crystal is not None
-    first = lattice_plane(source.lattice_A, _indices(request.plane, own_axes))
-    second = first if request.plane_b is None else lattice_plane(source.lattice_A, _indices(request.plane_b, own_axes))
+    first = lattice_plane(source.lattice_A, primitive_of(request.plane, own_axes))
+    second = first
+    if request.plane_b is not None:
+        second = lattice_plane(source.lattice_A, primitive_of(request.plane_b, own_axes))
     match, angle = fit(source, first, second, request.kind, request.max_strain, request.max_area, request.angle)
     _require_size(request, match.area_A2, len(source.groups.numbers) / abs(np.linalg.det(source.lattice_A)))
     below = first_grain(source, first, match, request.grain_thickness, request.max_dipole)
@@ -110,11 +112,15 @@ def nzsp_crystal(cell: str = "experimental") -> Crystal:
     return Crystal(XIE_PRIMITIVE @ conventional.lattice_A, grouped(build_nzsp(cell=cell, primitive=True)), operations)
 
 
-def _given_crystal(cell: Cell) -> Crystal:
-    return Crystal(cell.lattice_A, grouped(cell), np.array([np.eye(3)]))
+def crystal_of(given: Cell | None, cell: str = "experimental") -> Crystal:
+    """What grains are cut from: the cell given, of which no symmetry is assumed, or ordered NZSP."""
+    if given is None:
+        return nzsp_crystal(cell)
+    return Crystal(given.lattice_A, grouped(given), np.array([np.eye(3)]))
 
 
-def _indices(plane: tuple[int, int, int], own_axes: bool) -> tuple[int, int, int]:
+def primitive_of(plane: tuple[int, int, int], own_axes: bool) -> tuple[int, int, int]:
+    """The plane without common divisor, indexed on the cell that grains are cut from."""
     reduced_indices = without_divisor(plane)
     return reduced_indices if own_axes else primitive_indices(reduced_indices)
 
@@ -238,6 +244,7 @@ def _provenance(
         "atoms_of_grain_a": len(below.groups.numbers) * request.repeat[0] * request.repeat[1],
         "layers": [below.layers, above.layers],
         "grain_thickness_A": [below.height_A, above.height_A],
+        "crystal_periods_A": [grain.period_A.tolist() for grain in (below, above)],
         "cuts": cuts,
         "excess": "none: whole formula units",
         "excess_volume_A": [float(s["gap"]) for s in stacked],

@@ -26,12 +26,16 @@ MIN_MISORIENTATION_DEG = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Grain:
-    """One grain in the frame of the boundary: its faces lie at z = 0 and z = ``height_A``."""
+    """One grain in the frame of the boundary: its faces lie at z = 0 and z = ``height_A``.
+
+    ``period_A`` (3,) is the vector, upwards, by which the crystal goes on where the grain ends.
+    """
 
     groups: Groups
     height_A: float
     layers: int
     cut: Cut
+    period_A: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +136,12 @@ def _grain(
     built = built.copies(np.pad(cosets(cell) @ basis_A, ((0, 0), (0, 1))))
     centres = built.centres_A.copy()
     centres[:, :2] = centres[:, :2] @ deformation
+    period = layers * plane.vectors_A[2] @ operation
+    period[:2] = period[:2] @ deformation
     if operation[2, 2] < 0:
         centres[:, 2] += height
-    return Grain(replace(built, centres_A=centres), height, layers, cut)
+        period = -period
+    return Grain(replace(built, centres_A=centres), height, layers, cut, period)
 
 
 def cosets(cell: np.ndarray) -> np.ndarray:

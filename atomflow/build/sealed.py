@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from atomflow.build.checks import require_sound
-from atomflow.build.film import x_from_film_thickness
+from atomflow.build.film import film_thickness_from_x, x_from_film_thickness
 from atomflow.build.glass import DENSITY_G_PER_CM3, ESTIMATE, FLOOR, SWEEPS, glass_symbols, glass_units
 from atomflow.build.packing import box_of_density, contact_ratio, push_apart
 from atomflow.cell import Cell
@@ -30,12 +30,14 @@ HOLLOW_A = 1.0
 ROOM_STEP_A, ROOM_STEPS = 0.25, 12
 MAX_ATOMS = 50_000
 ANGSTROM_PER_UM = 1e4
+DEFAULT_FILM_A = 8.0
 
 
 class SealedRequest(StrictModel):
     """What to build; see :func:`build_sealed`."""
 
-    film: float = Field(8.0, gt=0, le=500)
+    film: float | None = Field(None, gt=0, le=500)
+    x: float | None = Field(None, gt=0)
     na_uptake: float | None = Field(None, ge=0, le=10)
     density: float | None = Field(None, gt=0.5, le=8)
     gap: float | None = Field(None, gt=0)
@@ -58,34 +60,38 @@ class _Film:
 def build_sealed(
     boundary: Cell,
     glass: Cell | None = None,
-    film: float = 8.0,
+    film: float | None = None,
     na_uptake: float | None = None,
     density: float | None = None,
     gap: float | None = None,
     seed: int = 1,
     grain_size_um: float = 1.0,
+    x: float | None = None,
 ) -> Cell:
     """Put a film into every boundary of a bicrystal.
 
     Args:
         boundary: from :func:`atomflow.build.boundary.build_boundary`, as built or relaxed.
         glass: take density and Na uptake from this glass, unless they are given.
-        film: thickness in Å, rounded to whole units.
+        film: thickness in Å, rounded to whole units; 8 when neither this nor ``x`` is given.
         na_uptake: Na₂O per (ZnO)₂(B₂O₃)₃ unit, rounded to whole Na₂O; 0 when neither this nor a glass is given.
         density: of the film, g/cm³; 2.85 (an estimate) when neither this nor a glass is given.
         gap: between the faces of the grains, Å; the film's thickness when not given, a little more if it must be.
         seed: of the packing.
-        grain_size_um: for the x that a film of this thickness means; changes no atom.
+        grain_size_um: ties the film's thickness to x, the publication's mol of zinc borate per mol of NZSP.
+        x: in place of ``film``.
 
     Raises:
         InputError: not a boundary, a film of less than one unit or thicker than the gap, or one that does not fit.
     """
     data = {"film": film, "na_uptake": na_uptake, "density": density, "gap": gap, "seed": seed,
-            "grain_size_um": grain_size_um}  # fmt: skip
+            "grain_size_um": grain_size_um, "x": x}  # fmt: skip
     request = parse(SealedRequest, data, "build sealed")
+    film = _thickness(request, glass)
+    request = parse(SealedRequest, {**data, "film": film}, "build sealed")
     facts = boundary_facts(boundary)
     area = float(np.linalg.norm(np.cross(boundary.lattice_A[0], boundary.lattice_A[1])))
-    made = _film_of(request, glass, area)
+    made = _film_of(request, glass, area, film)
     if request.gap is not None and made.thickness_A > request.gap + 0.5:
         raise InputError(f"build sealed: a film of {made.thickness_A:.1f} Å is thicker than the gap of "
                          f"{request.gap:g} Å between the grains")  # fmt: skip
@@ -102,12 +108,20 @@ def build_sealed(
                      "density, another seed or a wider gap")  # fmt: skip
 
 
+def _thickness(request: SealedRequest, glass: Cell | None) -> float:
+    """What was asked for in Å, be it as a thickness or as x."""
+    if request.film is not None and request.x is not None:
+        raise InputError("build sealed: give film or x, not both: one follows from the other")
+    if request.x is None:
+        return DEFAULT_FILM_A if request.film is None else request.film
+    density = request.density or (DENSITY_G_PER_CM3 if glass is None else glass.density_g_per_cm3)
+    return film_thickness_from_x(request.x, request.grain_size_um * ANGSTROM_PER_UM, request.na_uptake or 0.0, density)
+
+
 def boundary_facts(cell: Cell) -> dict[str, Any]:
     """What the builder of a boundary noted; heights follow the cell when it was relaxed since."""
-    found: Any = cell.provenance
-    while isinstance(found, dict) and "atoms_of_grain_a" not in found:
-        found = next((value for value in found.values() if isinstance(value, dict)), None)
-    if not isinstance(found, dict) or "glass" in set(cell.regions):
+    found = _holding("atoms_of_grain_a", cell.provenance)
+    if found is None or "glass" in set(cell.regions):
         raise InputError("this is not a bare boundary; build one with atomflow build boundary (extxyz keeps its facts)")
     if np.abs(cell.lattice_A[:2, 2]).max() > 1e-3:
         raise InputError("the plane of this boundary no longer lies in xy; seal it before its cell is turned")
@@ -116,7 +130,16 @@ def boundary_facts(cell: Cell) -> dict[str, Any]:
     return {**found, "boundaries": places, "height_A": float(cell.lattice_A[2, 2])}
 
 
-def _film_of(request: SealedRequest, glass: Cell | None, area_A2: float) -> _Film:
+def _holding(key: str, facts: Any) -> dict[str, Any] | None:
+    """The first dict in nested facts that has the key."""
+    if not isinstance(facts, dict):
+        return None
+    if key in facts:
+        return facts
+    return next((found for value in facts.values() if (found := _holding(key, value)) is not None), None)
+
+
+def _film_of(request: SealedRequest, glass: Cell | None, area_A2: float, film_A: float) -> _Film:
     """Whole units and oxides nearest to the thickness and uptake asked for, and the thickness that they fill."""
     density, uptake = request.density, request.na_uptake
     if glass is not None:
@@ -132,10 +155,10 @@ def _film_of(request: SealedRequest, glass: Cell | None, area_A2: float) -> _Fil
         return (units * volumes_A3[0] + oxides * volumes_A3[1]) / area_A2
 
     one = thickness(1, uptake)
-    units = round(request.film / one)
+    units = round(film_A / one)
     oxides = round(units * uptake)
     if units < 1:
-        raise InputError(f"build sealed: a film of {request.film:g} Å over {area_A2:.0f} Å² is less than half a unit "
+        raise InputError(f"build sealed: a film of {film_A:g} Å over {area_A2:.0f} Å² is less than half a unit "
                          f"of (ZnO)2(B2O3)3; take at least {one:.1f} Å, or repeat the plane cell")  # fmt: skip
     if uptake and not oxides:
         raise InputError(f"build sealed: an uptake of {uptake:g} is less than half an Na2O in the {units} units of "

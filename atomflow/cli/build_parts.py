@@ -1,4 +1,4 @@
-"""``atomflow build glass | phase | boundary | sealed | contact``: what lies beside and between crystals."""
+"""``atomflow build glass | phase | slab | boundary | sealed | contact``: what lies beside and between crystals."""
 
 from __future__ import annotations
 
@@ -55,6 +55,38 @@ def phase(
 
     require_writable(output)
     write_and_describe(build_phase(name, supercell, seed), output, as_json)
+
+
+def slab(
+    output: Path = OUTPUT,
+    plane: tuple[int, int, int] = typer.Option(..., help="Miller indices of the surfaces.", metavar="H K L"),
+    setting: str = typer.Option("primitive", help="Cell of the indices: primitive (Xie et al. 2023) or conventional."),
+    thickness: float = typer.Option(12.0, help="Å; rounded to whole layers."),
+    vacuum: float = typer.Option(15.0, help="Å between the surfaces."),
+    cell: str = typer.Option("experimental", help="Lattice constants: experimental or dft."),
+    crystal: Path | None = typer.Option(None, help="Cut from this NZSP cell; the plane in its own axes."),
+    as_json: bool = JSON,
+) -> None:
+    """Cut a slab of NZSP with two surfaces: every SiO4 and PO4 whole, whole formula units, no dipole.
+
+    \b
+    Example:
+      atomflow build slab --plane 1 0 1 --thickness 13 -o slab.extxyz
+    """
+    from atomflow.build.surface import build_slab
+    from atomflow.cell import read_cell
+    from atomflow.cli.build_output import require_writable, write_and_describe
+
+    require_writable(output)
+    options = {"setting": setting, "thickness": thickness, "vacuum": vacuum, "cell": cell}
+    built = build_slab(plane, None if crystal is None else read_cell(crystal), **options)
+    facts = built.provenance
+    rows = [
+        ("slab", f"{facts['layers']} layers, {facts['grain_thickness_A'][0]:.1f} Å thick"),
+        ("surface cut", f"{facts['broken_Zr_O_per_nm2']:.1f} Zr-O bonds per nm², no Si-O, no P-O"),
+        ("excess", facts["excess"]),
+    ]
+    write_and_describe(built, output, as_json, rows)
 
 
 def boundary(
@@ -214,5 +246,5 @@ def _regions(cell: Cell) -> str:
 
 def mount(app: typer.Typer) -> None:
     """Add these commands to ``atomflow build``."""
-    for command in (glass, phase, boundary, sealed, contact):
+    for command in (glass, phase, slab, boundary, sealed, contact):
         app.command()(command)

@@ -27,6 +27,7 @@ VERBS = {
     "analyze": "Diffusivities, conductivity and activation energy, with intervals.",
     "phonon": "Phonons of a relaxed cell: bands, density of states, imaginary modes by name.",
     "hop": "Barrier and harmonic rate of one Na hop between named sites.",
+    "interface": "Energies of boundaries, surfaces and contacts: searched, relaxed, beside DFT.",
     "reactivity": "What sodium, NZSP and zinc borate form with one another, and by how much.",
     "impedance": "Grain, boundary and film conductivities to R_b, R_gb and a Nyquist plot.",
     "compare": "Hold a campaign's numbers against the publication's.",

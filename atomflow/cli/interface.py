@@ -1,0 +1,195 @@
+"""``atomflow interface search | energy``: what interfaces cost, with a potential."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    from atomflow.interfaces.energy import InterfaceEnergy
+    from atomflow.interfaces.translation import SearchResult
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True,
+                  help="Energies of boundaries, surfaces and contacts with a potential.")
+
+Potential = Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file; see potential list.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")]
+Trust = Annotated[bool, typer.Option("--trust-model", help="Load a pickled model.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")]
+Fmax = Annotated[float, typer.Option(help="Largest force left, eV/Å.")]
+MaxSteps = Annotated[int, typer.Option(help="Steps of a relaxation at most.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def search(
+    cell: Annotated[Path, typer.Argument(help="Boundary, from atomflow build boundary (.extxyz).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder: best.extxyz, search.json, the journal.")],
+    potential: Potential = None,
+    grid_a: Annotated[float, typer.Option(help="Distance of translations, Å.")] = 1.0,
+    shortlist: Annotated[int, typer.Option(help="How many are relaxed a little.")] = 8,
+    short_steps: Annotated[int, typer.Option(help="Steps of that.")] = 12,
+    finalists: Annotated[int, typer.Option(help="How many are relaxed to the end.")] = 3,
+    fmax: Fmax = 0.03,
+    max_steps: MaxSteps = 250,
+    bulk: Annotated[Path | None, typer.Option(help="Crystal that the grains were cut from, if it was yours.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
+) -> None:
+    """Search the translation and gap of lowest energy between the grains; killed, the same command goes on.
+
+    \b
+    Example:
+      atomflow interface search gb.extxyz -p atomflow-nzsp-0 -o search/
+    """
+    from atomflow.cell import read_cell
+    from atomflow.cli import output
+    from atomflow.config import parse
+    from atomflow.md.signals import StopRequest
+
+    built, chosen = read_cell(cell), _load(potential, device, dtype, trust_model, threads)
+    crystal = None if bulk is None else read_cell(bulk)
+    from atomflow import interfaces
+    from atomflow.interfaces.translation import SearchConfig
+
+    settings = parse(SearchConfig, {"grid_A": grid_a, "shortlist": shortlist, "short_steps": short_steps,
+                                    "finalists": finalists, "fmax_eV_per_A": fmax, "max_steps": max_steps},
+                     "interface search")  # fmt: skip
+    _warn(chosen, built)
+    with StopRequest() as stop:
+        found = interfaces.search(built, chosen, out, settings, output.say, lambda: stop.received is not None)
+    energy = None
+    if found.n_boundaries == 2:
+        energy = interfaces.boundary_energy(found.cell, chosen, crystal, fmax, max_steps, None, output.say, found.built)
+    result = {**found.to_json(), "best": out / "best.extxyz", "energy": energy}
+    _write_json(out / "search.json", result)
+    if json_:
+        output.emit_json(result)
+        return
+    output.show(search_text(found))
+    if energy is not None:
+        output.show(energy_text(energy))
+    output.show(f"lowest: {out / 'best.extxyz'}")
+
+
+@app.command()
+def energy(
+    cell: Annotated[Path, typer.Argument(help="Boundary or slab of atomflow build, of a search, or any with --bulk.")],
+    potential: Potential = None,
+    bulk: Annotated[Path | None, typer.Option(help="Crystal it was cut from, if not the ordered NZSP.")] = None,
+    thicker: Annotated[bool, typer.Option("--thicker", help="Again with grains twice as thick.")] = False,
+    mu: Annotated[list[str] | None, typer.Option(help="Na=-1.31: eV of an atom beyond whole units (repeat).")] = None,
+    fmax: Fmax = 0.03,
+    max_steps: MaxSteps = 300,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The relaxed cell.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
+) -> None:
+    """Boundary energy and excess volume, or the surface energy of a slab, in J/m² and eV/Å².
+
+    \b
+    Example:
+      atomflow interface energy search/best.extxyz -p atomflow-nzsp-0
+      atomflow interface energy slab.extxyz -p atomflow-nzsp-0 --thicker
+    """
+    from atomflow.cell import read_cell, write_cell
+    from atomflow.cli import output
+
+    start, crystal = read_cell(cell), None if bulk is None else read_cell(bulk)
+    prices = _prices(mu or [])
+    chosen = _load(potential, device, dtype, trust_model, threads)
+    from atomflow.interfaces.energy import boundary_energy, is_slab, surface_energy, with_thicker
+
+    _warn(chosen, start)
+    if is_slab(start):
+        found = surface_energy(start, chosen, crystal, fmax, max_steps, output.say)
+    else:
+        found = boundary_energy(start, chosen, crystal, fmax, max_steps, prices, output.say)
+    if thicker:
+        found = with_thicker(found, start, chosen, fmax, max_steps, output.say)
+    if out is not None:
+        write_cell(found.cell, out)
+    if json_:
+        output.emit_json(found)
+        return
+    output.show(energy_text(found))
+
+
+def _load(potential: str | None, device: str, dtype: str, trust_model: bool, threads: int | None) -> Any:
+    from atomflow.cli.md import _set_threads
+
+    _set_threads(threads)
+    from atomflow import potentials
+
+    return potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+
+
+def _warn(chosen: Any, cell: Any) -> None:
+    from atomflow.cli import output
+
+    chosen.check_elements(cell.numbers)
+    caution = chosen.identity.caution(cell.numbers)
+    if caution:
+        output.say(f"warning: {caution}")
+
+
+def _prices(texts: list[str]) -> dict[str, float]:
+    table = {}
+    for text in texts:
+        symbol, _, value = text.partition("=")
+        try:
+            table[symbol.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--mu {text} is not an element and an energy; write it like Na=-1.31") from None
+    return table
+
+
+def _write_json(path: Path, value: Any) -> None:
+    import json
+
+    from atomflow.plain import to_jsonable
+
+    path.write_text(json.dumps(to_jsonable(value), indent=2, allow_nan=False))
+
+
+def search_text(found: SearchResult) -> str:
+    """What a search found, for people."""
+    from atomflow.plain import table
+    from atomflow.units import EV_PER_A2_IN_J_PER_M2
+
+    alike = "both boundaries alike, moved together" if found.alike else f"{found.n_boundaries} boundaries on their own"
+    lines = [f"{found.n_scanned} translations and gaps scanned, {found.n_short} relaxed a little, "
+             f"{len(found.finalists)} to the end; {alike}"]
+    lowest = found.finalists[0]["energy_eV"]
+    per = found.n_boundaries * found.area_A2
+    rows = [[" ".join(f"{x:.2f},{y:.2f}" for x, y in one["translations_A"]), f"{one['energy_eV']:.3f}",
+             f"{(one['energy_eV'] - lowest) / per * EV_PER_A2_IN_J_PER_M2:.3f}",
+             "yes" if one["converged"] else f"no, {one['fmax_eV_per_A']:.3f} eV/Å left",
+             "; ".join(one["problems"]) or "-"] for one in found.finalists]  # fmt: skip
+    header = ["translation/Å", "energy/eV", "above lowest, J/m²", "converged", "problems"]
+    return "\n".join([*lines, table(rows, header)])
+
+
+def energy_text(found: InterfaceEnergy) -> str:
+    """One energy per area, for people."""
+    lines = [f"{found.what} energy {found.energy_J_per_m2:.4f} J/m² = {found.energy_eV_per_A2:.6f} eV/Å² "
+             f"(mean of {found.n}, {found.area_A2:.2f} Å² each, {found.n_atoms} atoms)"]
+    if found.excess_volume_A is not None:
+        lines.append(f"excess volume {found.excess_volume_A:.3f} Å per area")
+    if found.thicker_J_per_m2 is not None:
+        lines.append(f"grains twice as thick: {found.thicker_J_per_m2:.4f} J/m² "
+                     f"(differs by {found.thickness_error_J_per_m2:.4f})")
+    lines += [f"reference: {found.reference}", f"stoichiometry excess: {found.excess}",
+              f"potential: {found.potential['name']} ({found.potential['sha256'][:12]})"]
+    return "\n".join(lines + [f"warning: {text}" for text in found.warnings])
