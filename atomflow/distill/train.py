@@ -250,7 +250,7 @@ def _run(
     environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads), "PYTHONUNBUFFERED": "1"}
     begun, first = time.monotonic(), None
     with log.open("a") as file, subprocess.Popen(
-        [sys.executable, "-m", "mace.cli.run_train", *options],
+        [sys.executable, "-m", "atomflow.distill.quick_training", *options],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
     ) as process, signals_to(process) as stopped:
         assert process.stdout is not None

@@ -1,0 +1,82 @@
+"""``mace_run_train`` with a shorter forward pass: python -m atomflow.distill.quick_training [its options].
+
+Training is mace-torch's own: data, loss, optimiser, schedule, checkpoints. Only the pass from positions to energy,
+forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace_scalar`, which gives the
+same numbers to rounding in a half to a third of the time. Models that do not fit it are trained as they always were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atomflow.potentials.mace_scalar import ScalarMace, fits
+
+
+def each_pair_once(senders: Tensor, receivers: Tensor, unit_shifts: Tensor) -> Tensor:
+    """(E,) which of the directed edges to keep so that of every pair of opposite ones exactly one is left.
+
+    An edge of an atom to its own image has its opposite in the opposite image: the one into the positive half is kept.
+    """
+    a, b, c = unit_shifts.unbind(1)
+    positive = (a > 0) | ((a == 0) & ((b > 0) | ((b == 0) & (c > 0))))
+    return (senders < receivers) | ((senders == receivers) & positive)
+
+
+def short_forward(model: Any, graph: dict[str, Tensor], training: bool, stress: bool) -> dict[str, Any]:
+    """Energy (G,), forces (N, 3) and stress (G, 3, 3) of a batch of G graphs in mace-torch's own format and signs."""
+    positions, owner, n_graphs = graph["positions"], graph["batch"], graph["ptr"].numel() - 1
+    senders, receivers = graph["edge_index"]
+    once = each_pair_once(senders, receivers, graph["unit_shifts"])
+    first, second = senders[once], receivers[once]
+    vectors = (positions[second] - positions[first] + graph["shifts"][once]).detach().requires_grad_(True)
+    heads = graph["head"][owner] if "head" in graph else torch.zeros_like(owner)
+    with torch.enable_grad():
+        of_atoms = ScalarMace(model).node_energies(graph["node_attrs"], heads, first, second, vectors)
+        energy = of_atoms.new_zeros(n_graphs).index_add(0, owner, of_atoms)
+        (slope,) = torch.autograd.grad(energy.sum(), vectors, create_graph=training, retain_graph=training)
+        forces = torch.zeros_like(positions).index_add(0, first, slope).index_add(0, second, -slope)
+        answer: dict[str, Any] = dict.fromkeys(_UNASKED)
+        answer.update(energy=energy.to(positions), node_energy=of_atoms.to(positions), forces=forces)
+        if stress:
+            outer = slope[:, :, None] * vectors[:, None, :]
+            virials = slope.new_zeros((n_graphs, 3, 3)).index_add(0, owner[first], (outer + outer.mT) / 2)
+            volumes = torch.linalg.det(graph["cell"].view(-1, 3, 3)).abs()
+            answer.update(virials=-virials, stress=virials / volumes[:, None, None])
+    return answer
+
+
+#: What mace-torch's answer also holds and its training does not use.
+_UNASKED = ("stress", "virials", "displacement", "hessian", "edge_forces", "atomic_virials", "atomic_stresses",
+            "interaction_energy", "node_feats")  # fmt: skip
+
+
+def install() -> None:
+    """From now on every ScaleShiftMACE of this process that fits takes the shorter way."""
+    from mace.modules.models import ScaleShiftMACE
+
+    own = ScaleShiftMACE.forward
+
+    def forward(
+        self: Any, data: dict[str, Tensor], training: bool = False, compute_force: bool = True,
+        compute_virials: bool = False, compute_stress: bool = False, **more: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        usual = compute_force and not any(more.values())
+        if not usual or not fits(self):
+            return own(self, data, training, compute_force, compute_virials, compute_stress, **more)
+        return short_forward(self, data, training, compute_stress or compute_virials)
+
+    setattr(ScaleShiftMACE, "forward", forward)  # noqa: B010  (a plain assignment is no type mypy accepts)
+
+
+def main() -> None:
+    from mace.cli.run_train import main as run
+
+    install()
+    run()
+
+
+if __name__ == "__main__":
+    main()
