@@ -9,10 +9,12 @@ from typing import Any, Literal, Self
 import pydantic
 
 from atomflow.campaign.resources import Resources
-from atomflow.cell import Cell, read_cell
+from atomflow.campaign.structures import build_structure, check_structure, quench_of
+from atomflow.cell import Cell
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError
 from atomflow.md.config import MDConfig
+from atomflow.quench.config import QuenchConfig
 
 #: keys of an MD configuration that the campaign sets itself
 _OWN_MD_KEYS = {"temperature_K": "temperatures_K", "seed": "seeds"}
@@ -28,17 +30,12 @@ class PotentialChoice(StrictModel):
     trust_model: bool = False
 
 
-class CellFile(StrictModel):
-    """A structure read from a file (relative to the campaign file)."""
-
-    file: str
-
-
 class CampaignConfig(StrictModel):
     """A campaign as its file describes it.
 
     Attributes:
-        structures: name → ``{builder: nzsp, ...}`` with the builder's parameters, or ``{file: path}``.
+        structures: name → ``{builder: nzsp, ...}`` with the builder's parameters, or ``{file: path}``; with ``quench``
+            it is melted and quenched once before anything else (:mod:`atomflow.campaign.structures`).
         relax: what is relaxed once for every structure before dynamics: nothing, positions, or cell and positions.
         relax_fmax_eV_per_A, relax_max_steps: how far.
         md: keys of :class:`atomflow.md.MDConfig` without temperature_K and seed.
@@ -103,25 +100,16 @@ class CampaignConfig(StrictModel):
         return str(path.resolve()) if path.is_file() else self.potential.name
 
     def build(self, structure: str, where: str = "campaign") -> Cell:
-        """The cell of ``structure``, before any relaxation.
+        """The cell of ``structure``, before any quench or relaxation.
 
         Raises:
             InputError: names the structure and what is wrong with it.
         """
-        given = dict(self.structures[structure])
-        label = f"{where}: structures.{structure}"
-        if given.pop("builder", None) is not None:
-            from atomflow.build.nzsp import build_nzsp
+        return build_structure(self.structures[structure], self.folder, f"{where}: structures.{structure}")
 
-            request = given if "supercell" not in given else {**given, "supercell": tuple(given["supercell"])}
-            try:
-                return build_nzsp(**request)
-            except InputError as error:
-                raise InputError(f"{label}: {error}") from None
-        try:
-            return read_cell(Path(self.folder, str(given["file"])).expanduser())
-        except InputError as error:
-            raise InputError(f"{label}: {error}") from None
+    def quench(self, structure: str) -> QuenchConfig | None:
+        """How ``structure`` is melted and quenched before its runs; None where it is not."""
+        return quench_of(self.structures[structure])
 
 
 def load(path: str | Path) -> CampaignConfig:
@@ -142,7 +130,7 @@ def load(path: str | Path) -> CampaignConfig:
 def check(config: CampaignConfig, where: str = "campaign") -> None:
     """The checks that need more than one model: structures, and the MD keys at every temperature."""
     for name, given in config.structures.items():
-        _check_structure(given, f"{where}: structures.{name}")
+        check_structure(given, f"{where}: structures.{name}")
     for key, keys in (("md", config.md), *((f"md_at.{t:g}", keys) for t, keys in config.md_at.items())):
         for own, instead in _OWN_MD_KEYS.items():
             if own in keys:
@@ -150,19 +138,6 @@ def check(config: CampaignConfig, where: str = "campaign") -> None:
     for temperature in config.temperatures_K:
         for seed in config.seed_list:
             config.md_config(temperature, seed, f"{where}: md")
-
-
-def _check_structure(given: dict[str, Any], where: str) -> None:
-    if "builder" not in given and "file" not in given:
-        raise InputError(f"{where}: give either builder: nzsp (and its parameters) or file: PATH")
-    if "file" in given:
-        parse(CellFile, given, where)
-        return
-    if given["builder"] != "nzsp":
-        raise InputError(f"{where}: there is no builder '{given['builder']}'; the one there is: nzsp")
-    from atomflow.build.nzsp import NZSPRequest
-
-    parse(NZSPRequest, {key: value for key, value in given.items() if key != "builder"}, where)
 
 
 def _checked_name(name: str, what: str) -> str:

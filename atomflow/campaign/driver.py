@@ -20,7 +20,7 @@ from atomflow.campaign import folder as places
 from atomflow.campaign.config import CampaignConfig, check
 from atomflow.campaign.queue import refuse_queued
 from atomflow.campaign.state import CampaignStatus, status
-from atomflow.campaign.tasks import Task, expand, relaxation, start_key
+from atomflow.campaign.tasks import Task, expand, needs_preparation, start_key
 from atomflow.campaign.workers import Workers
 from atomflow.cell import Cell
 from atomflow.errors import EXIT_RESUME, InputError, RunFailed, RunStopped
@@ -62,7 +62,7 @@ class Prepared:
     """A campaign whose folder is made, locked and on record.
 
     Attributes:
-        to_relax: structures whose cell has to be relaxed before their runs can start.
+        to_relax: structures whose cell has to be quenched or relaxed before their runs can start.
     """
 
     cells: dict[str, Cell]
@@ -84,13 +84,13 @@ def prepared(config: CampaignConfig, folder: Path) -> Iterator[Prepared]:
         places.record(folder, config, cells, identity, tasks)
         to_relax = []
         for name, cell in cells.items():
-            key = start_key(cell, identity, config)
+            key = start_key(cell, identity, config, name)
             if places.start_is_ready(folder, name, key):
                 continue
-            if relaxation(config) is None:
-                places.write_start(folder, name, cell, key, {"settings": None, "result": None})
-            else:
+            if needs_preparation(config, name):
                 to_relax.append(name)
+            else:
+                places.write_start(folder, name, cell, key, {"settings": None, "result": None})
         yield Prepared(cells, identity, tasks, to_relax)
     finally:
         lock.release()

@@ -2,6 +2,7 @@
 
     campaign.json        validated configuration, potential identity, structures, tasks
     cells/<name>.extxyz  the cell that the runs of a structure start from; <name>.json: how it came about
+    prepare/<name>/      the quench of a structure that has one (a folder of ``atomflow quench``)
     runs/<task>/         run folders
     progress/<task>.json what the worker is doing, a few seconds old
     logs/<task>.log      what the worker said
@@ -138,8 +139,12 @@ def log_file(folder: Path, task: str) -> Path:
     return folder / "logs" / f"{task}.log"
 
 
+def quench_folder(folder: Path, structure: str) -> Path:
+    return folder / "prepare" / structure
+
+
 def relax_task(structure: str) -> str:
-    """The name under which a structure's relaxation goes to a worker."""
+    """The name under which a structure's preparation (quench, relaxation) goes to a worker."""
     return f"relax-{structure}"
 
 

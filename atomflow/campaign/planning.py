@@ -20,6 +20,7 @@ from atomflow.campaign.state import duration
 from atomflow.campaign.tasks import Task, expand, relaxation
 from atomflow.cell import Cell
 from atomflow.md.config import MDConfig
+from atomflow.quench import QuenchConfig, stages
 from atomflow.units import FS_PER_PS
 
 #: steps of the engine that are timed, after one to warm up
@@ -33,7 +34,8 @@ class Plan:
 
     Attributes:
         seconds_per_step: structure → measured on this machine, one process alone.
-        hours: wall time for all runs on ``processes`` side by side; relaxations come on top.
+        hours: wall time for all runs on ``processes`` side by side; quenches and relaxations come on top.
+        quench_hours: structure → its melt and quench alone, at the same speed; only those that have one.
         disk_MB: of the finished campaign; while a run is merged its frames are there twice.
         load_per_core: how busy the machine was while steps were timed.
     """
@@ -50,6 +52,7 @@ class Plan:
     disk_MB: float
     load_per_core: float
     relax: dict[str, Any] | None
+    quench_hours: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,6 +76,9 @@ class Plan:
         ]
         if self.load_per_core > 1.2:
             lines.append(f"this machine is busy ({self.load_per_core:.1f} programs a core); the times above include it")
+        if self.quench_hours:
+            each = ", ".join(f"{name} {duration(3600 * hours)}" for name, hours in self.quench_hours.items())
+            lines.append(f"before that, structures are melted and quenched, once each: {each} (not counted above)")
         if self.relax:
             what = "cell and positions" if self.relax["cell_too"] else "positions"
             lines.append(f"before that, {what} of {len(self.cells)} structure(s) are relaxed to "
@@ -115,7 +121,13 @@ def plan(config: CampaignConfig) -> Plan:
         disk_MB=sum(_bytes(task) for task in tasks) / 1e6,
         load_per_core=os.getloadavg()[0] / (os.cpu_count() or 1),
         relax=relaxation(config),
+        quench_hours={name: _quench_steps(cell, quench) * speeds[name] / 3600 for name, cell in cells.items()
+                      if (quench := config.quench(name)) is not None},
     )
+
+
+def _quench_steps(cell: Cell, config: QuenchConfig) -> int:
+    return sum(stage.steps for stage in stages(config, cell))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from atomflow.campaign.driver import load_identity, prepared
 from atomflow.campaign.queue import in_queue, submissions
 from atomflow.campaign.scripts import Array, arrays, script
 from atomflow.campaign.state import status
-from atomflow.campaign.tasks import Task, expand, relaxation, start_key
+from atomflow.campaign.tasks import Task, expand, needs_preparation, start_key
 from atomflow.errors import InputError, RunFailed
 from atomflow.runs.files import write_whole
 from atomflow.runs.manifest import now
@@ -54,13 +54,12 @@ def dry_run(config: CampaignConfig, folder: str | Path) -> list[str]:
     check(config)
     cells = {name: config.build(name) for name in config.structures}
     identity = load_identity(config, cells)
-    tasks, to_relax = expand(config, cells, identity, places.extensions(folder)), []
+    tasks = expand(config, cells, identity, places.extensions(folder))
     if (folder / places.FILE).exists():
         busy = set(in_queue(folder))
         tasks = [task for task in left(folder, tasks) if task.id not in busy]
-    if relaxation(config) is not None:
-        to_relax = [name for name, cell in cells.items()
-                    if not places.start_is_ready(folder, name, start_key(cell, identity, config))]
+    to_relax = [name for name, cell in cells.items() if needs_preparation(config, name)
+                and not places.start_is_ready(folder, name, start_key(cell, identity, config, name))]
     found = list(arrays(config.name, tasks, to_relax, config.resources.slurm.tasks_per_job))
     shown = []
     for array in found:

@@ -186,9 +186,12 @@ def _relaxing(
         live = places.read_json(places.progress_file(folder, places.relax_task(structure)))
         stage = live.get("stage")
         place = queued.get(places.relax_task(structure), NOWHERE)
+        at_work = driven or place.state == "running"
         if stage == "failed":
             words[structure] = f"relaxation failed ({live.get('reason')})"
-        elif stage == "relaxing" and (driven or place.state == "running"):
+        elif stage == "quenching" and at_work:
+            words[structure] = f"quenching, {live['words']}"
+        elif stage == "relaxing" and at_work:
             words[structure] = f"relaxing, step {live['step']}, largest force {live['fmax_eV_per_A']:.3f} eV/Å"
         else:
             words[structure] = "not relaxed yet" + (", queued" if place.state == "queued" else "")
@@ -198,10 +201,17 @@ def _relaxing(
 def _structure_warnings(folder: Path, campaign: dict[str, Any]) -> list[str]:
     found = []
     for structure in campaign["structures"]:
-        result = places.read_json(places.cell_file(folder, structure).with_suffix(".json")).get("result")
+        about = places.read_json(places.cell_file(folder, structure).with_suffix(".json"))
+        result, quenched = about.get("result"), about.get("quench")
         if result and not result["converged"]:
             found.append(f"{structure}: relaxation ended after {result['steps']} steps at "
                          f"{result['fmax_eV_per_A']:.3f} eV/Å; its runs start from there")
+        if quenched:
+            summary = quenched["summary"]
+            found += [f"{structure}: after its quench: {problem}" for problem in summary["problems"]]
+            lines = summary["acceptance"]["lines"] if summary["acceptance"] else []
+            failed = [line["quantity"] for line in lines if line["verdict"] == "fail"]
+            found += [f"{structure}: its glass fails the acceptance: {', '.join(failed)}"] if failed else []
     return found
 
 

@@ -18,7 +18,7 @@ class Task:
 
     Attributes:
         id: ``<structure>-<T>K-s<seed>-<first eight digits of key>``; the run folder's name.
-        key: sha256 of cell, potential identity, relaxation and MD configuration.
+        key: sha256 of cell, potential identity, quench, relaxation and MD configuration.
         config: MD configuration, JSON-able.
     """
 
@@ -58,11 +58,18 @@ def relaxation(config: CampaignConfig) -> dict[str, Any] | None:
             "max_steps": config.relax_max_steps}
 
 
-def start_key(cell: Cell, identity: dict[str, Any], config: CampaignConfig) -> str:
-    """Checksum of what decides the cell that dynamics start from."""
-    relaxed = relaxation(config)
-    model = {"sha256": identity["sha256"], "dtype": identity["dtype"]} if relaxed else None
-    return digest(cell.sha256, relaxed, model)
+def needs_preparation(config: CampaignConfig, structure: str) -> bool:
+    """Whether the cell as built is quenched or relaxed before dynamics."""
+    return config.relax != "none" or config.quench(structure) is not None
+
+
+def start_key(cell: Cell, identity: dict[str, Any], config: CampaignConfig, structure: str) -> str:
+    """Checksum of what decides the cell that the runs of ``structure`` start from."""
+    relaxed, quench = relaxation(config), config.quench(structure)
+    model = {"sha256": identity["sha256"], "dtype": identity["dtype"]}
+    if quench is None:
+        return digest(cell.sha256, relaxed, model if relaxed else None)
+    return digest(cell.sha256, relaxed, model, quench.dump())
 
 
 def expand(
@@ -76,7 +83,8 @@ def expand(
     tasks = []
     for wanted in dict.fromkeys([*planned, *(item for item in extensions if item.structure in cells)]):
         cell, md = cells[wanted.structure], config.md_config(wanted.temperature_K, wanted.seed)
-        key = digest(start_key(cell, identity, config), identity["sha256"], identity["dtype"], md.dump())
+        start = start_key(cell, identity, config, wanted.structure)
+        key = digest(start, identity["sha256"], identity["dtype"], md.dump())
         tasks.append(Task(f"{wanted.structure}-{wanted.temperature_K:g}K-s{wanted.seed}-{key[:8]}", key,
                           wanted.structure, wanted.temperature_K, wanted.seed, len(cell), md.total_steps,
                           md.production_steps // md.frame_every + 1, md.dump()))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomflow.campaign import folder as places
 from atomflow.campaign.config import CampaignConfig
+from atomflow.campaign.preparation import prepare
 from atomflow.errors import EXIT_DONE, EXIT_FAILED, EXIT_RESUME, AtomflowError, InputError
 from atomflow.runs.manifest import read_manifest
 
@@ -48,8 +49,8 @@ def main(arguments: list[str]) -> int:
 
 
 def work(folder: Path, tasks: Sequence[str]) -> None:
-    """Relax a structure (``relax-<name>``), run one task of the campaign in ``folder`` from where it stands, or several
-    tasks packed into batches."""
+    """Prepare a structure (``relax-<name>``), run one task of the campaign in ``folder`` from where it stands, or
+    several tasks packed into batches."""
     campaign = places.read(folder)
     config = CampaignConfig.model_validate(campaign["config"])
     known = {item["id"]: item for item in campaign["tasks"]}
@@ -61,7 +62,7 @@ def work(folder: Path, tasks: Sequence[str]) -> None:
     report.write({"stage": "starting"})
     potential = _load_potential(config, campaign["potential"])
     if tasks[0] in starts:
-        _relax(folder, config, starts[tasks[0]], potential, report)
+        prepare(folder, config, starts[tasks[0]], potential, report)
     elif len(tasks) == 1:
         _simulate(folder, known[tasks[0]], campaign["name"], potential, report)
     else:
@@ -81,24 +82,6 @@ def _load_potential(config: CampaignConfig, identity: dict[str, Any]) -> Any:
         raise InputError(f"the potential {choice.name} is not the one the campaign was started with "
                          f"({potential.identity.sha256[:12]}, not {identity['sha256'][:12]})")
     return potential
-
-
-def _relax(folder: Path, config: CampaignConfig, structure: str, potential: Any, report: _Reporter) -> None:
-    from atomflow import md
-    from atomflow.campaign.tasks import relaxation, start_key
-
-    cell = config.build(structure)
-    key = start_key(cell, potential.identity.model_dump(mode="json"), config)
-    settings = relaxation(config)
-
-    def show(step: int, energy_eV: float, fmax: float) -> None:
-        report.step({"stage": "relaxing", "step": step, "energy_eV": energy_eV, "fmax_eV_per_A": fmax})
-
-    relaxed, result = md.relax(cell, potential, progress=show, **(settings or {}))
-    if not result.converged:
-        print(f"{structure}: relaxation stopped after {result.steps} steps at {result.fmax_eV_per_A:.3f} eV/Å; "
-              f"dynamics start from there", file=sys.stderr)
-    places.write_start(folder, structure, relaxed, key, {"settings": settings, "result": result.to_json()})
 
 
 def _simulate(folder: Path, task: dict[str, Any], campaign: str, potential: Any, report: _Reporter) -> None:
