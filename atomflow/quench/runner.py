@@ -18,7 +18,7 @@ from atomflow.quench.config import MELT_ABOVE_K, QuenchConfig
 from atomflow.quench.folder import FINAL, Folder, require_chain
 from atomflow.quench.progress import Report, Watch
 from atomflow.quench.stages import Stage, stages
-from atomflow.quench.summary import summarize, summarize_replicas
+from atomflow.quench.summary import summarize, summarize_replicas, warnings
 from atomflow.runs.files import MANIFEST, write_whole
 from atomflow.runs.manifest import now
 
@@ -67,8 +67,10 @@ def run(
             _replicas(whole, potential, config, names, labels, watch)
         except AtomflowError as error:
             raise _ended(whole, error) from None
-        summary = summarize_replicas([require_chain(folder / name) for name in names], [folder / n for n in names])
-        whole.note("done", ended=now(), summary=summary, warnings=_warnings(cell, potential, config))
+        ended = [require_chain(folder / name) for name in names]
+        summary = summarize_replicas(ended, [folder / name for name in names])
+        found = list(dict.fromkeys(text for one in ended for text in one["warnings"]))
+        whole.note("done", ended=now(), summary=summary, warnings=found)
         return whole.manifest
 
 
@@ -133,8 +135,8 @@ def _one(
         write_cell(final, path / FINAL)
         result = next(stage.name for stage in reversed(plan) if stage.md is not None)
         summary = summarize(path, config, plan, final, origin)
-        folder.note("done", ended=now(), result=f"stages/{result}", summary=summary,
-                    warnings=_warnings(cell, potential, config))  # fmt: skip
+        found = _warnings(config, warnings(summary["stages"]))
+        folder.note("done", ended=now(), result=f"stages/{result}", summary=summary, warnings=found)
         return folder.manifest
 
 
@@ -178,8 +180,8 @@ def _ended(folder: Folder, error: AtomflowError) -> AtomflowError:
     return error
 
 
-def _warnings(cell: Cell, potential: Potential, config: QuenchConfig) -> list[str]:
-    found = [] if (caution := potential.identity.caution(cell.numbers)) is None else [caution]
+def _warnings(config: QuenchConfig, of_stages: list[str]) -> list[str]:
+    found = list(of_stages)
     if config.melt_temperature_K < MELT_ABOVE_K:
         found.append(f"the melt was held at {config.melt_temperature_K:g} K only; a zinc borate melt forgets its "
                      f"packing above {MELT_ABOVE_K:g} K")
