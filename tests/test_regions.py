@@ -13,6 +13,7 @@ from atomflow.cli.main import run
 from atomflow.errors import InputError
 from atomflow.transport.regions import analyze_regions
 from atomflow.transport.slabs import find_slabs, region_paths
+from atomflow.units import BOLTZMANN_EV_PER_K
 
 PLANTED = (1.0, 0.1, 0.4)
 
@@ -144,14 +145,14 @@ def test_a_thin_film_has_no_diffusivity_across_and_frozen_ions_an_upper_limit():
     assert np.isnan(analyze_regions(frozen).profile.diffusivity_cm2_per_s).all()
 
 
-def labelled_run(folder, regions=True):
+def labelled_run(folder, regions=True, kelvin=800, seed=1, structure="ordered", d_cm2_per_s=5e-5):
     """A run folder whose cell has two regions along z."""
     rng = np.random.default_rng(1)
     fractions = rng.uniform(0, 1, (60, 3))
     numbers = np.array([11] * 20 + [40] * 40)
     labels = np.where(fractions[:, 2] < 0.5, "grain_a", "glass") if regions else None
     cell = Cell(numbers, fractions @ np.diag([12.0, 12.0, 40.0]), np.diag([12.0, 12.0, 40.0]), labels)
-    return write_run(folder, 800, 5e-5, cell=cell, n_frames=300)
+    return write_run(folder, kelvin, d_cm2_per_s, seed, structure, cell=cell, n_frames=300)
 
 
 def test_the_command_prints_json_and_writes_the_profile(tmp_path, capsys):
@@ -182,7 +183,7 @@ def test_wrong_input_is_one_line(tmp_path, capsys):
         ([folder, "-o", "p.csv"], "-o writes the profile"),
         ([folder, "--by", "region", "-o", "p.txt"], "end the name in .csv"),
         ([plain, "--by", "region"], "every atom is in region bulk"),
-        ([str(tmp_path), "--by", "region"], "are for one run"),
+        ([str(tmp_path), "--sites"], "are for one run"),
     ]:
         assert run(["analyze", *arguments]) == 2
         error = capsys.readouterr().err
@@ -196,3 +197,125 @@ def test_options_are_checked():
         analyze_regions(trajectory, level=1.0)
     with pytest.raises(InputError, match="hop length"):
         analyze_regions(trajectory, hop_length_A=0)
+
+
+def pooled_coverage(trajectories, seeds):
+    """The same as :func:`coverage`, of pools of ``seeds`` runs."""
+    pools = [trajectories[k : k + seeds] for k in range(0, len(trajectories), seeds)]
+    return coverage(pools)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_of_pooled_seeds_hold_the_planted_diffusivities_as_often_as_they_say(seeds):
+    found = pooled_coverage(three_regions(np.random.default_rng(21), runs=300 * seeds, frames=3000 // seeds,
+                                          vibration_A=0.1), seeds)
+    assert 0.93 <= np.mean([share for share, _ in found.values()]) <= 0.97
+    for key, (share, ratio) in found.items():
+        assert 0.915 <= share <= 0.985, key
+        assert ratio == pytest.approx(1.0, abs=0.03), key
+
+
+@pytest.mark.slow
+def test_seeds_that_differ_in_more_than_their_luck_widen_the_interval():
+    """Half of the runs are of D, half of 2D (two cation orders, say): the interval must hold the mean of such runs."""
+    rng = np.random.default_rng(22)
+    slow = three_regions(rng, d_A2_per_ps=(0.5, 0.5, 0.5), runs=300, frames=800)
+    fast = three_regions(rng, d_A2_per_ps=(1.0, 1.0, 1.0), runs=300, frames=800)
+    held = []
+    for k in range(100):
+        pool = [(slow if rng.random() < 0.5 else fast)[3 * k + j] for j in range(3)]
+        held += [region.along.estimate.overlaps(0.75e-4, 0.75e-4)
+                 for region in analyze_regions(pool, hop_length_A=1.0).regions]
+    assert np.mean(held) > 0.7  # three draws of two values: a quarter of all pools are all slow or all fast
+
+
+def test_pooled_seeds_narrow_the_interval_and_add_up():
+    trajectories = three_regions(np.random.default_rng(12), runs=4, frames=800, d_A2_per_ps=(1.0, 0.3, 0.6))
+    one, four = analyze_regions(trajectories[0], hop_length_A=1.0), analyze_regions(trajectories, hop_length_A=1.0)
+    assert (four.n_runs, len(four.sources)) == (4, 4)
+    assert four.total_time_ps == pytest.approx(4 * one.total_time_ps)
+    for region in ("grain_a", "glass", "grain_b"):
+        alone, pooled = (next(r for r in result.regions if r.region == region) for result in (one, four))
+        width = [r.along.estimate.high / r.along.estimate.low for r in (alone, pooled)]
+        assert width[1] < width[0]
+    singles = [analyze_regions(trajectory, hop_length_A=1.0) for trajectory in trajectories]
+    for index, crossing in enumerate(four.crossings):
+        assert crossing.count == sum(single.crossings[index].count for single in singles)
+    assert sum(region.mean_ions for region in four.regions) == pytest.approx(30)
+    np.testing.assert_allclose(four.profile.density_per_A3,
+                               np.mean([single.profile.density_per_A3 for single in singles], axis=0), rtol=1e-9)
+    assert np.nanmean(four.profile.diffusivity_error) < np.nanmean(one.profile.diffusivity_error)
+
+
+def test_runs_that_are_not_seeds_of_one_run_are_not_pooled():
+    rng = np.random.default_rng(13)
+    first, other = three_regions(rng)[0], three_regions(rng, ions=31)[0]
+    with pytest.raises(InputError, match="different cells"):
+        analyze_regions([first, other])
+    hot = three_regions(rng)[0]
+    first.temperature_K, hot.temperature_K = 500.0, 800.0
+    with pytest.raises(InputError, match="one temperature"):
+        analyze_regions([first, hot])
+    slow = three_regions(rng)[0]
+    slow.temperature_K, slow.frame_interval_fs = 500.0, 99.0
+    with pytest.raises(InputError, match="different frame intervals"):
+        analyze_regions([first, slow])
+    with pytest.raises(InputError, match="nothing to analyze"):
+        analyze_regions([])
+
+
+def region_campaign(folder):
+    """Two seeds of a labelled cell at three temperatures, D = 1e-3 exp(−0.25 eV/kT), and one bulk run."""
+    for kelvin in (700.0, 900.0, 1200.0):
+        for seed in (1, 2):
+            labelled_run(folder / "runs" / f"gb-{kelvin:g}K-s{seed}", kelvin=kelvin, seed=seed, structure="gb",
+                         d_cm2_per_s=1e-3 * np.exp(-0.25 / (BOLTZMANN_EV_PER_K * kelvin)))
+    labelled_run(folder / "runs" / "bulk-700K-s1", regions=False, structure="bulk")
+    return folder
+
+
+def test_a_campaign_by_region_pools_seeds_and_fits_lines(tmp_path, capsys):
+    folder = region_campaign(tmp_path)
+    assert run(["analyze", str(folder), "--by", "region", "--json", "--hop-length-a", "1.5"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["kind"] == "region-campaign"
+    assert [(group["structure"], group["n_runs"]) for group in data["groups"]] == [("gb", 2)] * 3
+    assert len(data["excluded"]) == 1
+    assert "nothing to resolve by region" in data["excluded"][0]["reason"]
+    lines = {(line["region"], line["direction"]): line for line in data["arrhenius"]}
+    assert set(lines) == {(r, d) for r in ("grain_a", "glass") for d in ("along", "across")}
+    line = lines["glass", "along"]
+    assert line["activation_energy_eV"]["low"] < 0.25 < line["activation_energy_eV"]["high"]
+    truth = 1e-3 * np.exp(-0.25 / (BOLTZMANN_EV_PER_K * 298.15))
+    room = line["extrapolation"]["diffusivity_cm2_per_s"]
+    assert room["low"] < truth < room["high"]
+    sigma = line["extrapolation"]["conductivity_S_per_cm"]
+    density = np.mean([region["density_per_A3"] for group in data["groups"] for region in group["regions"]
+                       if region["region"] == "glass"])
+    assert sigma["value"] / room["value"] == pytest.approx(
+        density * 1e24 * (1.602176634e-19) ** 2 / (1.380649e-23 * 298.15), rel=1e-6)
+    assert run(["analyze", str(folder), "--by", "region"]) == 0
+    assert "σ at 298 K" in capsys.readouterr().out
+    seeds = [str(folder / "runs" / f"gb-700K-s{seed}") for seed in (1, 2)]
+    assert run(["analyze", *seeds, "--by", "region", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_runs"] == 2
+    assert run(["analyze", *seeds, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_runs"] == 2
+
+
+def test_several_paths_that_do_not_go_together_are_one_line(tmp_path, capsys):
+    folder = region_campaign(tmp_path)
+    seeds = [str(folder / "runs" / f"gb-700K-s{seed}") for seed in (1, 2)]
+    only_bulk = tmp_path / "plain"
+    labelled_run(only_bulk / "runs" / "bulk-s1", regions=False)
+    for arguments, words in [
+        ([str(folder), seeds[0]], "a folder of runs: analyze it by itself"),
+        ([*seeds, "--sites"], "for one run"),
+        ([str(folder), "--by", "region", "-o", str(tmp_path / "p.csv")], "name its run folders"),
+        ([str(only_bulk), "--by", "region"], "no run can be resolved by region"),
+        ([seeds[0], str(folder / "runs" / "gb-900K-s1"), "--by", "region"], "one temperature"),
+    ]:
+        assert run(["analyze", *arguments]) == 2, arguments
+        error = capsys.readouterr().err
+        assert words in error.splitlines()[-1], arguments

@@ -18,7 +18,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False,
 
 @app.command()
 def analyze(
-    where: Annotated[Path, typer.Argument(help="A run folder, a folder of runs (campaign), or any trajectory file.")],
+    where: Annotated[list[Path], typer.Argument(
+        help="A run folder, a folder of runs (campaign), or any trajectory file; several: seeds to be pooled.")],
     species: Annotated[str, typer.Option(help="Element that moves.")] = "Na",
     temperature: Annotated[float | None, typer.Option("--temperature", "-T", help="K, if the file lacks it.")] = None,
     frame_interval_fs: Annotated[float | None, typer.Option(help="Between frames, if the file lacks it.")] = None,
@@ -32,7 +33,7 @@ def analyze(
     elements: Annotated[str | None, typer.Option(help="Elements of LAMMPS types 1, 2, ..., like Na,Zr,O.")] = None,
     sites: Annotated[bool, typer.Option("--sites", help="Add occupancies and hops of the named sites.")] = False,
     van_hove: Annotated[bool, typer.Option("--van-hove", help="Add the self van Hove function.")] = False,
-    by: Annotated[str | None, typer.Option("--by", help="region: resolve one run by the regions of its cell.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="region: resolve by the regions of the cell.")] = None,
     along: Annotated[str, typer.Option(help="With --by region: lattice vector across the planes, x, y or z.")] = "z",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="With --by region: profile, .csv or figure.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -42,50 +43,63 @@ def analyze(
     \b
     Example:
       atomflow analyze runs/quickstart
-      atomflow analyze RUN --by region --along z -o profile.png
+      atomflow analyze RUN1 RUN2 --by region --along z -o profile.png
       atomflow analyze XDATCAR --species Na --temperature 1000 --frame-interval-fs 20 --json
     """
     from atomflow.cli import output
-    from atomflow.cli.analyze_regions import check_by, show_regions
+    from atomflow.cli.analyze_regions import check_by, show_region_campaign, show_regions
     from atomflow.runs.lammps import folder_of
     from atomflow.transport.campaign import analyze_campaign, find_runs
 
     check_by(by, out, sites or van_hove, framework)
     options = {"species": species, "discard_ps": discard_ps, "memory_MB": memory_mb, "level": level,
-               "hop_length_A": hop_length_a}
-    if not where.exists():
-        raise InputError(f"there is no {where}; give a run folder, a folder of runs, or a trajectory file")
-    if where.is_dir() and folder_of(where) is None and find_runs(where) != [where]:
-        if sites or van_hove or by:
-            raise InputError("--by region, --sites and --van-hove are for one run; name one of the folders in it")
-        if temperature is not None or frame_interval_fs is not None:
-            raise InputError("--temperature and --frame-interval-fs are for foreign trajectories, not a folder of runs")
-        result = analyze_campaign(where, progress=output.say, framework=_framework(framework), charge_e=charge,
+               "hop_length_A": hop_length_a, "charge_e": charge}
+    for path in where:
+        if not path.exists():
+            raise InputError(f"there is no {path}; give a run folder, a folder of runs, or a trajectory file")
+    folders = [path for path in where if path.is_dir() and folder_of(path) is None and find_runs(path) != [path]]
+    if folders:
+        _check_folder(where, folders[0], sites or van_hove, out, temperature, frame_interval_fs)
+        if by:
+            show_region_campaign(folders[0], along, json_, options)
+            return
+        result = analyze_campaign(folders[0], progress=output.say, framework=_framework(framework),
                                   **options)  # type: ignore[arg-type]
         if json_:
             output.emit_json(result)
         else:
             output.show(campaign_text(result))
         return
+    from atomflow import runs
+
+    opened = [runs.open_trajectory(path, frame_interval_fs, temperature, format,
+                                   elements=elements.split(",") if elements else None) for path in where]
     if by:
-        from atomflow import runs
-
-        trajectory = runs.open_trajectory(where, frame_interval_fs, temperature, format,
-                                          elements=elements.split(",") if elements else None)
-        show_regions(trajectory, along, out, json_, {**options, "charge_e": charge})
+        show_regions(opened, along, out, json_, options)
         return
-    _one(where, json_, sites, van_hove, temperature, frame_interval_fs, format, elements,
-         {**options, "framework": _framework(framework), "charge_e": charge})
+    _runs(opened, json_, sites, van_hove, {**options, "framework": _framework(framework)})
 
 
-def _one(where: Path, json_: bool, sites: bool, van_hove: bool, temperature: float | None,
-         frame_interval_fs: float | None, format: str | None, elements: str | None, options: dict[str, Any]) -> None:
-    from atomflow import runs, transport
+def _check_folder(where: list[Path], folder: Path, one_run: bool, out: Path | None, temperature: float | None,
+                  frame_interval_fs: float | None) -> None:
+    if len(where) > 1:
+        raise InputError(f"{folder} is a folder of runs: analyze it by itself; several paths are seeds of one run")
+    if one_run:
+        raise InputError("--sites and --van-hove are for one run; name one of the folders in it")
+    if out is not None:
+        raise InputError("-o writes the profile of one group of seeds; name its run folders")
+    if temperature is not None or frame_interval_fs is not None:
+        raise InputError("--temperature and --frame-interval-fs are for foreign trajectories, not a folder of runs")
+
+
+def _runs(opened: list[Any], json_: bool, sites: bool, van_hove: bool, options: dict[str, Any]) -> None:
+    from atomflow import transport
     from atomflow.cli import output
 
-    trajectory = runs.open_trajectory(where, frame_interval_fs, temperature, format,
-                                      elements=elements.split(",") if elements else None)
-    result = transport.analyze(trajectory, **options)
+    if len(opened) > 1 and (sites or van_hove):
+        raise InputError("--sites and --van-hove are for one run; name one")
+    result = transport.analyze(opened, **options)
+    trajectory = opened[0]
     extra: dict[str, Any] = {}
     if sites:
         from atomflow.transport.sites import site_statistics

@@ -30,14 +30,26 @@ def check_by(by: str | None, out: Path | None, others: bool, framework: str) -> 
         check_ending(out)
 
 
-def show_regions(trajectory: Any, along: str, out: Path | None, json_: bool, options: dict[str, Any]) -> None:
-    """Resolve one run by region and print it; the profile goes to ``out``."""
+def show_regions(opened: list[Any], along: str, out: Path | None, json_: bool, options: dict[str, Any]) -> None:
+    """Resolve seeds of one run by region and print it; the profile goes to ``out``."""
     from atomflow.cli import output
     from atomflow.transport.regions import analyze_regions
 
-    result = analyze_regions(trajectory, along=along, **options)
+    result = analyze_regions(opened, along=along, **options)
     if out is not None:
         _write(result.profile, out)
+    if json_:
+        output.emit_json(result)
+        return
+    output.show(result.text())
+
+
+def show_region_campaign(folder: Path, along: str, json_: bool, options: dict[str, Any]) -> None:
+    """Resolve a folder of runs by region and print it."""
+    from atomflow.cli import output
+    from atomflow.transport.region_campaign import analyze_region_campaign
+
+    result = analyze_region_campaign(folder, along=along, progress=output.say, **options)
     if json_:
         output.emit_json(result)
         return

@@ -95,7 +95,7 @@ def analyze(
         numbers = _limited(window, measured, hops, hop_length_A, level)
     if not pool[0].has_framework:
         numbers = _without_charge(numbers, level, pool[0].reference)
-    temperature, mean, warnings = _temperatures(opened)
+    temperature, mean, warnings = temperatures(opened)
     volume = float(np.mean([run.volume_A3 for run in pool]))
     conductivity, nernst_einstein = Estimate.unknown(level), Estimate.unknown(level)
     if mean or temperature:
@@ -199,8 +199,8 @@ def _cautions(pool: list[Displacements], measured: Measured, diffusing: bool, wi
     return notes
 
 
-def _temperatures(opened: list[Any]) -> tuple[float | None, float | None, list[str]]:
-    """(target, mean over the runs, warnings)."""
+def temperatures(opened: list[Any]) -> tuple[float | None, float | None, list[str]]:
+    """(target, mean over the runs, warnings) of seeds of one run."""
     target = opened[0].temperature_K
     means = [mean for mean in map(measured_temperature_K, opened) if mean is not None]
     mean = float(np.mean(means)) if len(means) == len(opened) else None
@@ -253,7 +253,7 @@ def _open(item: Any) -> Any:
     return item
 
 
-def _similar(one_K: float | None, other_K: float | None) -> bool:
+def similar(one_K: float | None, other_K: float | None) -> bool:
     """Equal, or means of constant-energy runs within 2 %."""
     return one_K == other_K or (one_K is not None and other_K is not None and abs(one_K / other_K - 1) < 0.02)
 
@@ -263,6 +263,6 @@ def _check_same(opened: list[Any], pool: list[Displacements]) -> None:
     for item, run in zip(opened[1:], pool[1:], strict=True):
         if run.n_ions != pool[0].n_ions or item.n_atoms != opened[0].n_atoms:
             raise InputError(f"{opened[0].source} and {item.source} hold different cells; pool only seeds of one run")
-        if not _similar(item.temperature_K, opened[0].temperature_K):
+        if not similar(item.temperature_K, opened[0].temperature_K):
             raise InputError(f"{opened[0].source} is at {opened[0].temperature_K} K and {item.source} at "
                              f"{item.temperature_K} K; pool only runs of one temperature")

@@ -29,6 +29,8 @@ _NOT_PHYSICS = ("seed", "temperature_K", "time_ps", "equilibration_ps", "frame_i
                 "checkpoint_interval_ps")
 #: meV/atom/ps of the conserved energy; above it the run is not at equilibrium with its own Hamiltonian.
 MAX_ENERGY_DRIFT = 10.0
+#: (structure, temperature, what else the physics depends on, frame interval): runs of one key are pooled.
+RunKey = tuple[str, float, str, float]
 #: Monoclinic to rhombohedral Na3Zr2Si2PO12.
 TRANSITION_K = (433.0, 440.0)
 
@@ -116,17 +118,8 @@ def analyze_campaign(
         InputError: there is no run in the folder.
     """
     folder = Path(folder)
-    found = find_runs(folder)
-    if not found:
-        raise InputError(f"{folder} holds no run: neither run.json nor folders with one")
-    pools: dict[tuple[str, float, str, float], list[Any]] = defaultdict(list)
-    excluded, warnings = [], []
-    for path in found:
-        trajectory, reason = usable(path, discard_ps)
-        if reason:
-            excluded.append({"run": path.name, "reason": reason})
-            continue
-        pools[_key(trajectory)].append(trajectory)
+    pools, excluded, found = pooled_runs(folder, discard_ps)
+    warnings = []
     groups = []
     for (structure, temperature, identity, _), pool in sorted(pools.items()):
         if progress:
@@ -138,8 +131,29 @@ def analyze_campaign(
             excluded += [{"run": Path(str(run.source)).name, "reason": str(error)} for run in pool]
     lines = _lines(groups, level)
     if excluded:
-        warnings.append(f"{len(excluded)} of {len(found)} runs were left out; the reasons are listed")
-    return CampaignResult(_name(folder), [group for _, group in groups], lines, excluded, warnings)
+        warnings.append(f"{len(excluded)} of {found} runs were left out; the reasons are listed")
+    return CampaignResult(campaign_name(folder), [group for _, group in groups], lines, excluded, warnings)
+
+
+def pooled_runs(folder: Path, discard_ps: float = 0.0) -> tuple[dict[RunKey, list[Any]], list[dict[str, str]], int]:
+    """The runs below a folder that can be used, pooled by what they differ in but the seed; those left out with the
+    reason; and how many there are.
+
+    Raises:
+        InputError: there is no run in the folder.
+    """
+    found = find_runs(folder)
+    if not found:
+        raise InputError(f"{folder} holds no run: neither run.json nor folders with one")
+    pools: dict[RunKey, list[Any]] = defaultdict(list)
+    excluded = []
+    for path in found:
+        trajectory, reason = usable(path, discard_ps)
+        if reason:
+            excluded.append({"run": path.name, "reason": reason})
+        else:
+            pools[_key(trajectory)].append(trajectory)
+    return pools, excluded, len(found)
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -175,13 +189,13 @@ def fit_arrhenius(structure: str, results: list[TransportResult], potential: str
         warnings.append(f"{len(limits)} temperature(s) are upper limits; they enter the line as such, not as numbers")
     kink = find_kink(points)
     used = [point.temperature_K for point in points]
-    warnings += _about_branches(used, kink)
+    warnings += about_branches(used, kink)
     distance = distance_in_words(used) if used else "no temperature could be used"
     return Arrhenius(structure, potential, line, sigma_line, [*used, *(limit.temperature_K for limit in limits)], used,
                      [limit.temperature_K for limit in limits], kink, line.at(ROOM_TEMPERATURE_K), distance, warnings)
 
 
-def _about_branches(used: list[float], kink: Kink | None) -> list[str]:
+def about_branches(used: list[float], kink: Kink | None) -> list[str]:
     notes = []
     if kink and kink.significant:
         notes.append(f"the line bends at about {kink.temperature_K:.0f} K (p = {kink.p_value:.2g}): "
@@ -240,8 +254,7 @@ def _out_of_bounds(run: Any, manifest: dict[str, Any]) -> str:
     return ""
 
 
-def _key(run: Any) -> tuple[str, float, str, float]:
-    """(structure, temperature, what else the physics depends on, frame interval): runs of one key are pooled."""
+def _key(run: Any) -> RunKey:
     manifest = run.manifest
     labels = manifest.get("labels") or {}
     cell = manifest.get("cell") or {}
@@ -253,7 +266,7 @@ def _key(run: Any) -> tuple[str, float, str, float]:
     return structure, float(target or run.temperature_K or 0.0), identity, float(run.frame_interval_fs)
 
 
-def _name(folder: Path) -> str:
+def campaign_name(folder: Path) -> str:
     try:
         data = json.loads((folder / "campaign.json").read_text())
         return str(data.get("name") or (data.get("config") or {}).get("name") or folder.resolve().name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,7 +23,7 @@ class Profile:
 
     Attributes:
         place_A: (m,) middle of each bin, from the origin of the cell. region: (m,) whose it is.
-        density_per_A3, density_error: (m,) ions, and the standard error over five stretches of time.
+        density_per_A3, density_error: (m,) ions, and the standard error over five stretches of time of every run.
         diffusivity_cm2_per_s, diffusivity_error: (m,) in the plane, of ions that were there just before; NaN where
             nobody was or the region shows no diffusion. lag_ps: of the steps. resolution_A: (m,) how far such ions move
             across meanwhile (rms).
@@ -41,17 +42,42 @@ class Profile:
         return dict(self.__dict__)
 
 
-def profile(paths: RegionPaths, frames: int, diffusing: set[str]) -> Profile:
-    """Density and in-plane mobility in bins of about 1 Å, steps of ``frames`` frames.
+def profile(runs: Sequence[RegionPaths], frames: int, diffusing: set[str]) -> Profile:
+    """Density and in-plane mobility in bins of about 1 Å, steps of ``frames`` frames, mean over the runs.
 
-    Regions that are not ``diffusing`` have no mobility: steps there are vibration.
+    Regions that are not ``diffusing`` have no mobility: steps there are vibration. Places and regions are those of the
+    first run.
     """
+    paths = runs[0]
     m = max(4, round(paths.height_A / _BIN_A))
-    index = np.minimum((paths.place * m).astype(int), m - 1)
-    volume = paths.height_A / m * paths.area_A2
-    stretches = np.array_split(index, _BLOCKS)
-    density = np.array([np.bincount(part.ravel(), minlength=m) / (len(part) * volume) for part in stretches])
-    whole = np.bincount(index.ravel(), minlength=m) / (len(index) * volume)
+    density, weights, moved, wide = [], [], [], []
+    for run in runs:
+        index = np.minimum((run.place * m).astype(int), m - 1)
+        volume = run.height_A / m * run.area_A2
+        for part in np.array_split(index, _BLOCKS):
+            density.append(np.bincount(part.ravel(), minlength=m) / (len(part) * volume))
+            weights.append(len(part))
+        one, across = _steps(run, index, frames, m)
+        moved.append(one)
+        wide.append(across)
+    lag = frames * paths.interval_ps
+    sums, numbers = (np.concatenate([one[k] for one in moved]) for k in (0, 1))
+    wide_sums, wide_numbers = (np.concatenate([one[k] for one in wide]) for k in (0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums.sum(axis=0) / numbers.sum(axis=0)
+        error = _ratio_error(sums, numbers, mean)
+        resolution = np.sqrt(wide_sums.sum(axis=0) / wide_numbers.sum(axis=0))
+    places = (np.arange(m) + 0.5) / m
+    region = tuple(_region_at(paths, x) for x in places)
+    unit = np.where([name in diffusing for name in region], CM2_PER_S_PER_A2_PER_PS, np.nan)
+    rows = np.array(density)
+    return Profile(places * paths.height_A, region, np.average(rows, axis=0, weights=weights),
+                   rows.std(axis=0, ddof=1) / np.sqrt(len(rows)), mean * unit, error * unit, lag, resolution)
+
+
+def _steps(paths: RegionPaths, index: np.ndarray, frames: int, m: int
+           ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Sums and numbers by bin and stretch of time of one run: in-plane D, and squared displacement across."""
     lag = frames * paths.interval_ps
     count = len(index) // frames
     start = index[frames - 1 : (count - 2) * frames - 1 : frames][: count - 3]
@@ -64,17 +90,7 @@ def profile(paths: RegionPaths, frames: int, diffusing: set[str]) -> Profile:
         here = owner[paths.inside][frames - 1 : (count - 2) * frames - 1 : frames][: count - 3] == name
         moved = np.where(here, d[..., :2].mean(axis=2), moved)
         across = np.where(here, (binned[3:, :, 2] - binned[1:-2, :, 2]) ** 2, across)
-    sums, numbers = _by_bin(moved, start, m)
-    wide, _ = _by_bin(across, start, m)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums.sum(axis=0) / numbers.sum(axis=0)
-        error = _ratio_error(sums, numbers, mean)
-        resolution = np.sqrt(wide.sum(axis=0) / numbers.sum(axis=0))
-    places = (np.arange(m) + 0.5) / m
-    region = tuple(_region_at(paths, x) for x in places)
-    unit = np.where([name in diffusing for name in region], CM2_PER_S_PER_A2_PER_PS, np.nan)
-    return Profile(places * paths.height_A, region, whole,
-                   density.std(axis=0, ddof=1) / np.sqrt(_BLOCKS), mean * unit, error * unit, lag, resolution)
+    return _by_bin(moved, start, m), _by_bin(across, start, m)
 
 
 def _region_row(paths: RegionPaths) -> np.ndarray:

@@ -5,24 +5,22 @@ See :mod:`atomflow.transport.slabs` for where a region is and :mod:`atomflow.tra
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.transport.analyze import measured_temperature_K
+from atomflow.transport.analyze import similar, temperatures
 from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.local_walk import LocalD, bins_of, starting, staying, triple_d, weigh
+from atomflow.transport.region_crossings import Crossing, crossings, residence_ps, settled_slabs
 from atomflow.transport.region_profile import Profile, profile
-from atomflow.transport.slabs import RegionPaths, Slab, region_paths
+from atomflow.transport.slabs import RegionPaths, Slab, pooled_paths
+from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
-#: An ion has crossed once it is this deep in the other slab (or a quarter of a thinner one), in Å.
-COMMITTED_A = 1.0
 _MIN_TRIPLES = 30
 _SHORT = "by then the ions had not moved half a hop: back-and-forth may count as diffusion"
 
@@ -58,26 +56,15 @@ class RegionTransport:
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """Settled crossings from one region to another: how many, and the rate per ion there and ps."""
-
-    source: str
-    target: str
-    count: int
-    rate_per_ps: Estimate
-
-    def to_json(self) -> dict[str, Any]:
-        return {"from": self.source, "to": self.target, "count": self.count, "rate_per_ion_per_ps": self.rate_per_ps}
-
-
-@dataclass(frozen=True)
 class RegionResult:
-    """A run by region; see :func:`analyze_regions`."""
+    """Seeds of one run by region; see :func:`analyze_regions`. ``slabs`` and ``height_A`` are the first run's."""
 
     species: str
-    source: str
+    sources: tuple[str, ...]
     along: str
     temperature_K: float | None
+    temperature_mean_K: float | None
+    n_runs: int
     n_ions: int
     total_time_ps: float
     slabs: tuple[Slab, ...]
@@ -98,7 +85,7 @@ class RegionResult:
 
         temperature = "" if self.temperature_K is None else f" at {self.temperature_K:g} K"
         lines = [f"{self.n_ions} {self.species} in {len(self.slabs)} slabs along {self.along}{temperature}, "
-                 f"{self.total_time_ps:.3g} ps"]
+                 f"{self.n_runs} run(s), {self.total_time_ps:.3g} ps"]
         rows = [[r.region, f"{r.width_A:.1f}", f"{r.mean_ions:.1f}", f"{r.density_per_A3:.4f}",
                  f"{r.along.estimate:.2g}", f"{r.across.estimate:.2g}",
                  "-" if r.residence_ps is None else f"{r.residence_ps:.3g}"] for r in self.regions]
@@ -112,7 +99,7 @@ class RegionResult:
 
 
 def analyze_regions(
-    trajectory: Any,
+    trajectories: Any,
     species: str = "Na",
     along: str = "z",
     discard_ps: float = 0.0,
@@ -121,142 +108,131 @@ def analyze_regions(
     hop_length_A: float = HOP_LENGTH_A,
     charge_e: float = 1.0,
 ) -> RegionResult:
-    """Resolve a run by the regions of its cell.
+    """Resolve a run, or seeds of one run (a list), by the regions of its cell.
 
     Raises:
-        InputError: no such species or direction, one region only, too few frames, or options that make no sense.
+        InputError: no such species or direction, one region only, too few frames, runs that cannot be pooled, or
+            options that make no sense.
     """
     if not 0.5 <= level < 1:
         raise InputError(f"level must be between 0.5 and 1, not {level:g}")
     if not hop_length_A > 0:
         raise InputError(f"the hop length must be positive, not {hop_length_A:g}")
-    paths = region_paths(trajectory, species, along, discard_ps, memory_MB)
-    temperature = measured_temperature_K(trajectory) or trajectory.temperature_K
-    warnings = list(trajectory.warnings)
-    if not temperature:
+    opened = list(trajectories) if isinstance(trajectories, (list, tuple)) else [trajectories]
+    if not opened:
+        raise InputError("there is nothing to analyze: the list of trajectories is empty")
+    target, mean, warnings = temperatures(opened)
+    for one in opened[1:]:
+        if not similar(one.temperature_K, opened[0].temperature_K):
+            raise InputError(f"{opened[0].source} is at {opened[0].temperature_K} K and {one.source} at "
+                             f"{one.temperature_K} K; pool only runs of one temperature")
+    runs = pooled_paths(opened, species, along, discard_ps, memory_MB)
+    warnings = [*(text for one in opened for text in one.warnings), *warnings]
+    if not (mean or target):
         warnings.append("the temperature is not known: no conductivity")
-    settled = _settled(paths)
-    regions = tuple(_one_region(paths, name, settled, temperature, level, hop_length_A, charge_e)
-                    for name in paths.regions)
+    settled = [settled_slabs(paths) for paths in runs]
+    regions = tuple(_one_region(runs, name, settled, mean or target, level, hop_length_A, charge_e)
+                    for name in runs[0].regions)
     warnings += [f"{r.region}: D along at {r.along.lag_ps:.3g} ps; {_SHORT}" for r in regions
                  if _SHORT in r.along.why and r.along.estimate.value is not None]
     lag = float(np.median([region.along.lag_ps for region in regions]))
-    frames = max(1, round(lag / paths.interval_ps))
-    return RegionResult(species, str(trajectory.source), along, temperature, paths.ions_A.shape[1],
-                        (len(paths.ions_A) - 1) * paths.interval_ps, paths.slabs, paths.height_A, regions,
-                        _crossings(paths, settled, level),
-                        profile(paths, frames, {r.region for r in regions if r.along.estimate.value is not None}),
-                        tuple(warnings))
+    frames = max(1, round(lag / runs[0].interval_ps))
+    return RegionResult(species, tuple(str(one.source) for one in opened), along, target, mean, len(runs),
+                        runs[0].ions_A.shape[1], sum((len(paths.ions_A) - 1) * paths.interval_ps for paths in runs),
+                        runs[0].slabs, runs[0].height_A, regions, crossings(runs, settled, level),
+                        profile(runs, frames, {r.region for r in regions if r.along.estimate.value is not None}),
+                        tuple(dict.fromkeys(warnings)))
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """Seeds of a run seen from one region: paths with its drift taken off, and who is in it when."""
+
+    runs: list[RegionPaths]
+    moved: list[np.ndarray]
+    inside: list[np.ndarray]
+
+    @classmethod
+    def of(cls, runs: list[RegionPaths], name: str) -> _Inside:
+        return cls(runs, [paths.ions_A - paths.drift_A[name][:, None] for paths in runs],
+                   [paths.in_region(name) for paths in runs])
+
+    @property
+    def interval_ps(self) -> float:
+        return self.runs[0].interval_ps
+
+    @property
+    def ion_time_ps(self) -> float:
+        return float(sum(inside.sum() for inside in self.inside)) * self.interval_ps
 
 
 def _one_region(
-    paths: RegionPaths, name: str, settled: np.ndarray, temperature_K: float | None, level: float, hop_length_A: float,
-    charge_e: float,
+    runs: list[RegionPaths], name: str, settled: list[np.ndarray], temperature_K: float | None, level: float,
+    hop_length_A: float, charge_e: float,
 ) -> RegionTransport:
-    inside = paths.in_region(name)
-    moved = paths.ions_A - paths.drift_A[name][:, None]
-    ion_time = float(inside.sum()) * paths.interval_ps
-    along = _along(paths, moved, inside, ion_time, hop_length_A, level)
-    across = _across(paths, name, moved, inside, along, ion_time, hop_length_A, level)
-    width, mean_ions = paths.width_A(name), float(inside.mean(axis=0).sum())
-    volume = width * paths.area_A2
+    here = _Inside.of(runs, name)
+    along = _along(here, hop_length_A, level)
+    width = min(paths.slab_width_A(name) for paths in runs)
+    across = _across(here, width, along, hop_length_A, level)
+    mean_ions = float(sum(inside.sum() for inside in here.inside) / sum(map(len, here.inside)))
+    width = float(np.mean([paths.width_A(name) for paths in runs]))
+    volume = width * float(np.mean([paths.area_A2 for paths in runs]))
     sigma_along, sigma_across = Estimate.unknown(level), Estimate.unknown(level)
     if temperature_K and mean_ions > 0:
         factor = siemens_per_cm(1, volume / mean_ions, temperature_K, charge_e)
         sigma_along, sigma_across = along.estimate.scaled(factor), across.estimate.scaled(factor)
     return RegionTransport(name, width, mean_ions, mean_ions / volume, along, across, sigma_along, sigma_across,
-                           paths.reference[name], _residence_ps(paths, name, settled))
+                           runs[0].reference[name], residence_ps(runs, name, settled))
 
 
-def _along(paths: RegionPaths, moved: np.ndarray, inside: np.ndarray, ion_time: float, hop_A: float,
-           level: float) -> LocalD:
+def _along(here: _Inside, hop_A: float, level: float) -> LocalD:
     """D in the plane: the lag at which ions that stay have moved half a hop squared, shorter if visits are."""
-    frames, reached = _half_hop_frames(moved, inside, hop_A)
+    frames, reached = _half_hop_frames(here, hop_A)
     while True:
-        chosen = staying(inside, frames)
-        if chosen.sum() >= _MIN_TRIPLES or frames == 1:
+        chosen = [staying(inside, frames) for inside in here.inside]
+        if sum(int(one.sum()) for one in chosen) >= _MIN_TRIPLES or frames == 1:
             break
         frames = max(1, int(frames / 1.5))
-    lag = frames * paths.interval_ps
-    d = triple_d(bins_of(moved[..., :2], frames), lag).mean(axis=2)
-    found = weigh(d, chosen, lag, ion_time, hop_A, level)
+    lag = frames * here.interval_ps
+    d = [triple_d(bins_of(moved[..., :2], frames), lag).mean(axis=2) for moved in here.moved]
+    found = weigh(list(zip(d, chosen, strict=True)), lag, here.ion_time_ps, hop_A, level)
     return found if reached else replace(found, why=f"{found.why}; {_SHORT}")
 
 
-def _across(paths: RegionPaths, name: str, moved: np.ndarray, inside: np.ndarray, along: LocalD, ion_time: float,
-            hop_A: float, level: float) -> LocalD:
+def _across(here: _Inside, width: float, along: LocalD, hop_A: float, level: float) -> LocalD:
     """D across: ions that start two rms displacements deep, at a lag that leaves a quarter of the slab as core."""
-    width = paths.slab_width_A(name)
     if along.estimate.value is None:
-        return LocalD(Estimate(None, None, None if along.estimate.high is None else 3.0 * along.estimate.high, level),
-                      along.lag_ps, 0, "no diffusion in the plane was seen: three times its limit")
-    d_A2_per_ps = along.estimate.value * 1e4
+        high = None if along.estimate.high is None else 3.0 * along.estimate.high
+        return replace(along, estimate=Estimate(None, None, high, level), triples=0,
+                       exposure_s_per_cm2=along.exposure_s_per_cm2 / 3.0,
+                       why="no diffusion in the plane was seen: three times its limit")
+    d_A2_per_ps = along.estimate.value / CM2_PER_S_PER_A2_PER_PS
     longest = (3.0 / 16.0 * width) ** 2 / (6.0 * d_A2_per_ps)  # 2 margins of 2 rms take three quarters of the slab
-    frames = int(min(along.lag_ps, longest) / paths.interval_ps + 1e-9)
-    rms = float(np.sqrt(6.0 * d_A2_per_ps * max(1, frames) * paths.interval_ps))
+    frames = int(min(along.lag_ps, longest) / here.interval_ps + 1e-9)
+    rms = float(np.sqrt(6.0 * d_A2_per_ps * max(1, frames) * here.interval_ps))
     if frames < 1 or rms < 0.5 * hop_A:
         why = f"the slab is {width:.1f} Å wide, too thin to hold hops of {hop_A:g} Å that stay inside"
         return LocalD(Estimate.unknown(level), along.lag_ps, 0, why)
-    lag = frames * paths.interval_ps
-    d = triple_d(bins_of(moved[..., 2:], frames), lag)[..., 0]
-    chosen = starting(inside & (paths.depth_A >= 2.0 * rms), frames)
-    return weigh(d, chosen, lag, ion_time, hop_A, level)
+    lag = frames * here.interval_ps
+    d = [triple_d(bins_of(moved[..., 2:], frames), lag)[..., 0] for moved in here.moved]
+    chosen = [starting(inside & (paths.depth_A >= 2.0 * rms), frames)
+              for inside, paths in zip(here.inside, here.runs, strict=True)]
+    return weigh(list(zip(d, chosen, strict=True)), lag, here.ion_time_ps, hop_A, level)
 
 
-def _half_hop_frames(moved: np.ndarray, inside: np.ndarray, hop_A: float) -> tuple[int, bool]:
+def _half_hop_frames(here: _Inside, hop_A: float) -> tuple[int, bool]:
     """First lag (frames) at which ions in the region at both ends have moved half a hop squared (its in-plane part).
 
-    A twentieth of the run, and False, where they never do.
+    A twentieth of the longest run, and False, where they never do.
     """
-    longest = max(1, len(moved) // 20)
+    longest = max(1, max(map(len, here.moved)) // 20)
     for lag in np.unique(np.geomspace(1, longest, 30).astype(int)):
-        both = inside[:-lag] & inside[lag:]
-        if both.any():
-            square = ((moved[lag:, :, :2] - moved[:-lag, :, :2]) ** 2).sum(axis=2)
-            if square[both].mean() >= hop_A**2 / 3.0:
-                return int(lag), True
+        total, count = 0.0, 0
+        for moved, inside in zip(here.moved, here.inside, strict=True):
+            if len(moved) > lag:
+                both = inside[:-lag] & inside[lag:]
+                total += float(((moved[lag:, :, :2] - moved[:-lag, :, :2]) ** 2).sum(axis=2)[both].sum())
+                count += int(both.sum())
+        if count and total / count >= hop_A**2 / 3.0:
+            return int(lag), True
     return longest, False
-
-
-def _settled(paths: RegionPaths) -> np.ndarray:
-    """(F, n) slab in which each ion last was deep; before it ever was, the one it was deep in first."""
-    widths = np.array([(slab.high - slab.low) * paths.height_A for slab in paths.slabs])
-    deep = paths.depth_A >= np.minimum(COMMITTED_A, 0.25 * widths)[paths.inside]
-    index = np.where(deep, np.arange(len(deep))[:, None], -1)
-    last = np.maximum.accumulate(index, axis=0)
-    last = np.where(last < 0, deep.argmax(axis=0), last)
-    return np.take_along_axis(paths.inside, last, axis=0)
-
-
-def _crossings(paths: RegionPaths, settled: np.ndarray, level: float) -> tuple[Crossing, ...]:
-    """Counts and rates between the regions of neighbouring slabs, both ways; none seen is an upper limit."""
-    names = np.array([slab.region for slab in paths.slabs])
-    before, after = settled[:-1], settled[1:]
-    moved = before != after
-    counts = Counter(zip(names[before[moved]].tolist(), names[after[moved]].tolist(), strict=True))
-    neighbours = {(slab.region, paths.slabs[k - 1].region) for k, slab in enumerate(paths.slabs)}
-    pairs_ = sorted({*neighbours, *((b, a) for a, b in neighbours), *counts} - {(n, n) for n in names})
-    result = []
-    for source, target in pairs_:
-        count = counts.get((source, target), 0)
-        exposure = float((names[settled] == source).sum()) * paths.interval_ps
-        result.append(Crossing(source, target, count, _rate(count, exposure, level)))
-    return tuple(result)
-
-
-def _rate(count: int, exposure_ps: float, level: float) -> Estimate:
-    """Poisson rate with its exact interval."""
-    if exposure_ps <= 0:
-        return Estimate.unknown(level)
-    high = 0.5 * float(scipy.stats.chi2.ppf(0.5 + level / 2, 2 * (count + 1))) / exposure_ps
-    if count == 0:
-        return Estimate.upper_limit(high, level)
-    low = 0.5 * float(scipy.stats.chi2.ppf(0.5 - level / 2, 2 * count)) / exposure_ps
-    return Estimate(count / exposure_ps, low, high, level)
-
-
-def _residence_ps(paths: RegionPaths, name: str, settled: np.ndarray) -> float | None:
-    """Time spent settled in the region per departure; None where nobody left."""
-    here = np.isin(settled, [k for k, slab in enumerate(paths.slabs) if slab.region == name])
-    leaving = int((here[:-1] & ~here[1:]).sum())
-    return float(here.sum()) * paths.interval_ps / leaving if leaving else None

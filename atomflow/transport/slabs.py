@@ -8,6 +8,8 @@ frameworks on their two sides.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +40,7 @@ class RegionPaths:
 
     Attributes:
         slabs: along the axis. regions: their names, each once.
-        interval_ps: time between the frames kept.
+        interval_ps: time between the frames kept, every ``stride``-th of the run.
         height_A: of the cell perpendicular to the boundary planes. area_A2: of the planes.
         ions_A: (F, n, 3) unwrapped positions in a frame whose first two axes lie in the plane and whose third is the
             normal; the drift is still in them.
@@ -49,6 +51,7 @@ class RegionPaths:
 
     slabs: tuple[Slab, ...]
     interval_ps: float
+    stride: int
     height_A: float
     area_A2: float
     ions_A: np.ndarray
@@ -103,12 +106,13 @@ def find_slabs(place: np.ndarray, labels: np.ndarray, height_A: float) -> tuple[
 
 
 def region_paths(
-    trajectory: Any, species: str = "Na", along: str = "z", discard_ps: float = 0.0, memory_MB: float = 500.0
+    trajectory: Any, species: str = "Na", along: str = "z", discard_ps: float = 0.0, memory_MB: float = 500.0,
+    stride: int = 1,
 ) -> RegionPaths:
     """Read a run once more, with the region of every ion in every frame.
 
     ``along`` names the lattice vector that leaves the boundary plane: x is a, y is b, z is c. A run whose ions do not
-    fit the memory is thinned to every second, third, ... frame.
+    fit the memory is thinned to every second, third, ... frame, at least to every ``stride``-th.
 
     Raises:
         InputError: no such axis or species, or only one region.
@@ -120,7 +124,7 @@ def region_paths(
     if len(set(labels.tolist())) < 2:
         raise InputError(f"{trajectory.source}: every atom is in region {labels[0]}: there is nothing to resolve by "
                          "region; boundaries, films and contacts are labelled by their builders")
-    stride = max(1, int(np.ceil(moving.n_frames * moving.n_ions * 57.0 / (0.5 * memory_MB * 1e6))))
+    stride = max(stride, int(np.ceil(moving.n_frames * moving.n_ions * 57.0 / (0.5 * memory_MB * 1e6))))
     rows = np.arange(0, moving.n_frames, stride)
     rotation, height, area = _frame_of(moving.lattice_A, AXES[along])
     weights, reference = _weights(np.asarray(trajectory.symbols), labels, moving.ions)
@@ -136,7 +140,35 @@ def region_paths(
     inside, depth = _inside(paths[..., 2] / height, slabs, drifts, set(reference), height)
     frame_drift = next((drifts[name] for name in names if name in reference), cell_drift)
     place = (paths[..., 2] - frame_drift[:, None, 2]) / height % 1.0
-    return RegionPaths(slabs, moving.interval_ps * stride, height, area, paths, drifts, words, inside, depth, place)
+    return RegionPaths(slabs, moving.interval_ps * stride, stride, height, area, paths, drifts, words, inside, depth,
+                       place)
+
+
+def pooled_paths(
+    trajectories: Sequence[Any], species: str = "Na", along: str = "z", discard_ps: float = 0.0,
+    memory_MB: float = 500.0,
+) -> list[RegionPaths]:
+    """The paths of seeds of one run, at one frame interval.
+
+    Raises:
+        InputError: as :func:`region_paths`, or runs that are not seeds of one run.
+    """
+    share, stride, paths = memory_MB / len(trajectories), 1, []
+    for trajectory in trajectories:
+        paths.append(region_paths(trajectory, species, along, discard_ps, share, stride))
+        stride = max(stride, paths[-1].stride)
+    paths = [one if one.stride == stride else region_paths(trajectory, species, along, discard_ps, share, stride)
+             for one, trajectory in zip(paths, trajectories, strict=True)]
+    first, source = paths[0], trajectories[0].source
+    for one, trajectory in zip(paths[1:], trajectories[1:], strict=True):
+        why = ("hold different cells" if trajectory.n_atoms != trajectories[0].n_atoms
+               or one.ions_A.shape[1] != first.ions_A.shape[1]
+               else "have different frame intervals" if abs(one.interval_ps / first.interval_ps - 1.0) > 1e-6
+               else "have different slabs" if Counter(s.region for s in one.slabs) != Counter(
+                   s.region for s in first.slabs) else "")
+        if why:
+            raise InputError(f"{source} and {trajectory.source} {why}; pool only seeds of one run")
+    return paths
 
 
 def _frame_of(lattice_A: np.ndarray, axis: int) -> tuple[np.ndarray, float, float]:
