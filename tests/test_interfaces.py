@@ -230,3 +230,122 @@ def test_commands(tmp_path, capsys):
         assert run(["interface", *wrong, *lj]) == 2
         err = capsys.readouterr().err.strip().splitlines()
         assert words in err[-1]
+
+
+# --- adhesion -----------------------------------------------------------------------------------------------------
+
+
+def _as_metal(cell, **facts):
+    n = cell.provenance["atoms_of_grain_a"]
+    regions = np.where(np.arange(len(cell)) < n, "grain_a", "metal")
+    return Cell(cell.numbers, cell.positions_A, cell.lattice_A, regions, None, {**cell.provenance, **facts})
+
+
+def test_adhesion_is_the_bonds_across(potential):
+    """Four bonds an atom across in the crystal, two on a bridge; two atoms in a²."""
+    from atomflow.interfaces.separation import adhesion
+
+    for shift, gap, bonds in (((0.0, 0.0), 0.0, 4), (BRIDGE, BRIDGE_GAP_A, 2)):
+        for cell in (bicrystal(shift, gap), _as_metal(bicrystal(shift, gap), strain=0.02)):
+            found = adhesion(cell, potential, fmax_eV_per_A=1e-5)
+            assert found.n_interfaces == 2
+            assert found.rigid_eV_per_A2 == pytest.approx(2 * bonds * EPSILON_EV / A_A**2, rel=1e-6)
+            assert found.relaxed_eV_per_A2 == pytest.approx(found.rigid_eV_per_A2, rel=1e-6)
+    assert "strained by 2.0 %" in found.reference
+    assert set(found.parts) == {"solid", "metal"}
+
+
+def test_adhesion_with_a_vacuum_counts_one_interface_wherever_the_parts_lie(potential):
+    from atomflow.interfaces.separation import adhesion
+
+    base = bicrystal((0.0, 0.0), 0.0)
+    lattice = base.lattice_A.copy()
+    lattice[2] = [0.7, -0.4, lattice[2, 2] + 14]
+    for lift in (0.0, 5.0, 17.0, -9.0):
+        positions = base.positions_A + np.array([0.3, 0.1, lift])
+        wrapped = (positions @ np.linalg.inv(lattice) % 1.0) @ lattice
+        cell = _as_metal(Cell(base.numbers, wrapped, lattice, None, None, base.provenance))
+        found = adhesion(cell, potential, relax_parts=False, relax_first=False)
+        assert found.n_interfaces == 1
+        assert found.rigid_eV_per_A2 == pytest.approx(8 * EPSILON_EV / A_A**2, rel=1e-6)
+        assert found.relaxed_J_per_m2 is None
+
+
+def test_the_parts_of_real_interfaces_are_found():
+    pytest.importorskip("pymatgen")
+    from atomflow.build.boundary import build_boundary
+    from atomflow.build.contact import build_contact
+    from atomflow.build.sealed import build_sealed
+    from atomflow.interfaces.separation import apart, parts_of
+
+    sealed = build_sealed(build_boundary((1, 1, 0), "mirror"), film=8.0, na_uptake=0.3)
+    parts = parts_of(sealed)
+    assert [part.name for part in parts] == ["grain a", "film 1", "grain b", "film 2"]
+    assert sum(part.atoms.sum() for part in parts) == len(sealed)
+    opened, n = apart(sealed, parts, 12.0)
+    assert n == 4
+    assert opened.lattice_A[2, 2] == pytest.approx(sealed.lattice_A[2, 2] + 48)
+    for options, n_interfaces in (({}, 2), ({"vacuum": 15.0}, 1)):
+        contact = build_contact(**options)
+        assert apart(contact, parts_of(contact), 12.0)[1] == n_interfaces
+
+
+def test_adhesion_needs_two_parts(potential, tmp_path, capsys):
+    from atomflow.interfaces.separation import adhesion
+
+    with pytest.raises(InputError, match="not a bare boundary"):
+        adhesion(slab(), potential)
+    only = Cell([18] * 4, BASIS_A, np.eye(3) * A_A, np.full(4, "metal"))
+    with pytest.raises(InputError, match="one part only"):
+        adhesion(only, potential)
+    path = tmp_path / "gb.extxyz"
+    write_cell(bicrystal((0.0, 0.0), 0.1), path)
+    assert run(["interface", "adhesion", str(path), "-p", "lennard-jones-argon", "--max-steps", "3"]) == 0
+    assert "work of adhesion, mean of 2" in capsys.readouterr().out
+    write_cell(slab(), path)
+    assert run(["interface", "adhesion", str(path), "-p", "lennard-jones-argon"]) == 2
+
+
+# --- beside DFT ---------------------------------------------------------------------------------------------------
+
+
+def test_published_energies_were_converted_once():
+    """Stored eV/Å² times 16.02 is what the reference states in J/m², and the order is that of the paper."""
+    from atomflow.interfaces.dft import published
+
+    data = published()
+    for item in (*data.boundaries, *data.surfaces):
+        if item.eV_per_A2 is not None:
+            assert item.eV_per_A2 * EV_PER_A2_IN_J_PER_M2 == pytest.approx(item.J_per_m2, abs=0.0055)
+    exact = [item.plane for item in data.boundaries if item.stoichiometric]
+    assert exact == [(1, 1, 0), (1, 0, 1), (1, 0, -1), (1, 0, 0)]
+    assert [item.J_per_m2 for item in data.boundaries] == sorted(item.J_per_m2 for item in data.boundaries)
+    assert sum(item.eV_per_A2 is not None for item in data.surfaces) >= 1
+
+
+def test_order_and_error_of_planted_energies(potential):
+    from atomflow.interfaces.dft import Row, judged, published
+
+    def rows(ours):
+        exact = [item for item in published().boundaries if item.stoichiometric]
+        return [Row("boundary", item.plane, item.J_per_m2, value, None, None, 0.0, 1, True, ())
+                for item, value in zip(exact, ours, strict=True)]  # fmt: skip
+
+    good = judged(rows([0.10, 0.25, 0.30, 1.0]), 500.0, potential)
+    assert good.mean_abs_error_J_per_m2 == pytest.approx((0.02 + 0.03 + 0.03 + 0.07) / 4)
+    assert (good.spearman, good.kendall, good.goal_met) == (1.0, 1.0, True)
+    swapped = judged(rows([0.25, 0.10, 0.30, 1.0]), 500.0, potential)
+    assert swapped.kendall == pytest.approx(2 / 3)
+    assert swapped.spearman == pytest.approx(0.8)
+    assert not swapped.goal_met
+    far = judged(rows([0.30, 0.40, 0.50, 1.2]), 500.0, potential)
+    assert far.kendall == 1.0
+    assert not far.goal_met
+
+
+def test_only_stoichiometric_published_planes_are_compared(tmp_path, capsys):
+    lj = ["-p", "lennard-jones-argon", "-o", str(tmp_path / "c")]
+    for plane, words in (("0 0 1", "does not hold whole formula units"), ("3 1 1", "no published boundary energy"),
+                         ("1 1", "write it like")):  # fmt: skip
+        assert run(["interface", "compare-dft", *lj, "--plane", plane]) == 2
+        assert words in capsys.readouterr().err

@@ -163,7 +163,7 @@ def sealed(
     require_writable(output)
     if film is not None and x is not None:
         raise InputError("give --film or --x, not both: one follows from the other")
-    taken = None if glass is None else _cell_of(glass)
+    taken = None if glass is None else cell_of(glass)
     if x is not None:
         known = taken.density_g_per_cm3 if taken is not None else DENSITY_G_PER_CM3
         film = film_thickness_from_x(x, grain_size_um * ANGSTROM_PER_UM, na_uptake or 0.0, density or known)
@@ -214,7 +214,7 @@ def contact(
     options = {"metal": metal, "metal_plane": metal_plane, "metal_thickness": metal_thickness, "plane": plane,
                "setting": setting, "thickness": thickness, "face": face, "max_strain": max_strain,
                "max_area": max_area, "vacuum": vacuum}  # fmt: skip
-    solid = None if cell is None else _cell_of(cell)
+    solid = None if cell is None else cell_of(cell)
     if solid is not None and "glass" not in set(solid.regions):
         raise InputError(f"{cell} holds no glass; build it with atomflow build glass or build sealed")
     built = build_contact(solid, **options)
@@ -232,12 +232,13 @@ def contact(
     write_and_describe(built, output, as_json, rows)
 
 
-def _cell_of(path: Path) -> Cell:
-    """A cell file, or the last frame of a run folder."""
+def cell_of(path: Path) -> Cell:
+    """A cell file, the final cell of a quench, or the last frame of a run folder."""
     from atomflow import runs
-    from atomflow.cell import read_cell
+    from atomflow.cell import FINAL_CELL, read_cell
 
-    return runs.open_run(path).cell() if path.is_dir() else read_cell(path)
+    ended = (path / FINAL_CELL).is_file()
+    return runs.open_run(path).cell() if path.is_dir() and not ended else read_cell(path)
 
 
 def _regions(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""``atomflow interface search | energy``: what interfaces cost, with a potential."""
+"""``atomflow interface search | energy | adhesion | compare-dft``: what interfaces cost, with a potential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
+    from atomflow.interfaces.dft import Comparison
     from atomflow.interfaces.energy import InterfaceEnergy
+    from atomflow.interfaces.separation import Adhesion
     from atomflow.interfaces.translation import SearchResult
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True,
@@ -126,6 +128,100 @@ def energy(
     output.show(energy_text(found))
 
 
+@app.command()
+def adhesion(
+    cell: Annotated[Path, typer.Argument(help="Contact, sealed or bare boundary of atomflow build; or a run folder.")],
+    potential: Potential = None,
+    rigid: Annotated[bool, typer.Option("--rigid", help="Do not relax the parts alone.")] = False,
+    as_is: Annotated[bool, typer.Option("--as-is", help="Do not relax the interface first.")] = False,
+    fmax: Fmax = 0.03,
+    max_steps: MaxSteps = 300,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The relaxed interface.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
+) -> None:
+    """Work of adhesion of metal on a solid, of a film on its grains, of one grain on another, in J/m².
+
+    \b
+    Example:
+      atomflow interface adhesion contact.extxyz -p atomflow-nzsp-zbo
+    """
+    from atomflow.cell import write_cell
+    from atomflow.cli import output
+    from atomflow.cli.build_parts import cell_of
+
+    start, chosen = cell_of(cell), _load(potential, device, dtype, trust_model, threads)
+    from atomflow import interfaces
+
+    _warn(chosen, start)
+    found = interfaces.adhesion(start, chosen, not rigid, not as_is, fmax, max_steps, output.say)
+    if out is not None:
+        write_cell(found.cell, out)
+    if json_:
+        output.emit_json(found)
+        return
+    output.show(adhesion_text(found))
+
+
+@app.command("compare-dft")
+def compare_dft(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder: comparison.json, searches, relaxed cells.")],
+    potential: Potential = None,
+    plane: Annotated[list[str] | None, typer.Option(help='A published plane: "1 0 -1" (repeat).')] = None,
+    thickness: Annotated[float, typer.Option(help="Of a grain, Å; rounded to whole layers.")] = 13.0,
+    thicker: Annotated[bool, typer.Option(help="Also with grains twice as thick.")] = True,
+    surfaces: Annotated[bool, typer.Option(help="Also the published surfaces.")] = True,
+    grid_a: Annotated[float, typer.Option(help="Distance of translations, Å.")] = 1.0,
+    shortlist: Annotated[int, typer.Option(help="How many are relaxed a little.")] = 8,
+    short_steps: Annotated[int, typer.Option(help="Steps of that.")] = 12,
+    finalists: Annotated[int, typer.Option(help="How many are relaxed to the end.")] = 3,
+    fmax: Fmax = 0.03,
+    max_steps: MaxSteps = 300,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
+) -> None:
+    """Boundary and surface energies of NZSP beside published DFT: order, mean error. Killed, the same command goes on.
+
+    \b
+    Example:
+      atomflow interface compare-dft -p atomflow-nzsp-0 -o beside-dft/
+    """
+    from atomflow.cli import output
+    from atomflow.config import parse
+    from atomflow.md.signals import StopRequest
+
+    planes = [_plane(text) for text in plane] if plane else None
+    chosen = _load(potential, device, dtype, trust_model, threads)
+    from atomflow import interfaces
+    from atomflow.interfaces.translation import SearchConfig
+
+    settings = parse(SearchConfig, {"grid_A": grid_a, "shortlist": shortlist, "short_steps": short_steps,
+                                    "finalists": finalists, "fmax_eV_per_A": fmax, "max_steps": max_steps},
+                     "interface compare-dft")  # fmt: skip
+    with StopRequest() as stop:
+        found = interfaces.compare_dft(chosen, out, planes, surfaces, thicker, thickness, settings, output.say,
+                                       lambda: stop.received is not None)  # fmt: skip
+    _write_json(out / "comparison.json", found)
+    if json_:
+        output.emit_json(found)
+        return
+    output.show(comparison_text(found))
+
+
+def _plane(text: str) -> tuple[int, int, int]:
+    try:
+        h, k, l = (int(part) for part in text.split())  # noqa: E741
+    except ValueError:
+        raise InputError(f'--plane "{text}" is no plane; write it like "1 0 -1"') from None
+    return h, k, l
+
+
 def _load(potential: str | None, device: str, dtype: str, trust_model: bool, threads: int | None) -> Any:
     from atomflow.cli.md import _set_threads
 
@@ -193,3 +289,41 @@ def energy_text(found: InterfaceEnergy) -> str:
     lines += [f"reference: {found.reference}", f"stoichiometry excess: {found.excess}",
               f"potential: {found.potential['name']} ({found.potential['sha256'][:12]})"]
     return "\n".join(lines + [f"warning: {text}" for text in found.warnings])
+
+
+def adhesion_text(found: Adhesion) -> str:
+    """Work of adhesion, for people."""
+    parts = ", ".join(f"{name} {count} atoms" for name, count in found.parts.items())
+    lines = [f"work of adhesion, mean of {found.n_interfaces} interface(s) of {found.area_A2:.2f} Å² ({parts})",
+             f"rigid parts    {found.rigid_J_per_m2:.4f} J/m² = {found.rigid_eV_per_A2:.6f} eV/Å²"]
+    if found.relaxed_J_per_m2 is not None:
+        lines.append(f"relaxed parts  {found.relaxed_J_per_m2:.4f} J/m² = {found.relaxed_eV_per_A2:.6f} eV/Å²")
+    lines += [f"reference: {found.reference}; opened by {found.opening_A:g} Å",
+              f"potential: {found.potential['name']} ({found.potential['sha256'][:12]})"]
+    return "\n".join(lines + [f"warning: {text}" for text in found.warnings])
+
+
+def comparison_text(found: Comparison) -> str:
+    """Ours beside theirs, for people."""
+    from atomflow.plain import table
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = [[row.what, " ".join(map(str, row.plane)), f"{row.theirs_J_per_m2:.2f}", number(row.ours_J_per_m2),
+             f"{row.difference_J_per_m2:+.3f}", number(row.thicker_J_per_m2), number(row.runner_up_J_per_m2),
+             number(row.excess_volume_A), "yes" if row.converged else "no"] for row in found.rows]  # fmt: skip
+    header = ["what", "plane", "DFT, J/m²", "ours, J/m²", "difference", "twice as thick", "next finalist above",
+              "excess volume, Å", "converged"]  # fmt: skip
+    percent = 100 * (found.volume_A3 / found.dft_volume_A3 - 1)
+    lines = [table(rows, header),
+             f"{found.potential['name']} ({found.potential['sha256'][:12]}); the volume of its crystal is DFT's "
+             f"{percent:+.1f} %"]
+    if found.kendall is not None:
+        same = "the order is DFT's" if found.kendall == 1.0 else "the order is NOT DFT's"
+        lines.append(f"{same}: Spearman {found.spearman:.2f}, Kendall {found.kendall:.2f}")
+    lines.append(f"mean absolute error of the boundaries {found.mean_abs_error_J_per_m2:.3f} J/m² "
+                 f"(goal: the order, and at most 0.08: {'met' if found.goal_met else 'not met'})")
+    lines.append(f"DFT: {found.source}")
+    notes = {text for row in found.rows for text in row.warnings}
+    return "\n".join(lines + [f"warning: {text}" for text in sorted(notes)])

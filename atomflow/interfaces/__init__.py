@@ -1,18 +1,24 @@
-"""Energies of interfaces: translations searched, boundary and surface energies."""
+"""Energies of interfaces: translations searched, boundary and surface energies, work of adhesion, beside DFT."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atomflow.interfaces.dft import Comparison, compare_dft
     from atomflow.interfaces.energy import InterfaceEnergy, boundary_energy, surface_energy
+    from atomflow.interfaces.separation import Adhesion, adhesion
     from atomflow.interfaces.translation import SearchConfig, SearchResult, search
 
 _HOMES = {
+    "Adhesion": "separation", "adhesion": "separation", "Comparison": "dft", "compare_dft": "dft",
     "InterfaceEnergy": "energy", "boundary_energy": "energy", "surface_energy": "energy",
     "SearchConfig": "translation", "SearchResult": "translation", "search": "translation",
 }  # fmt: skip
-__all__ = ["InterfaceEnergy", "SearchConfig", "SearchResult", "boundary_energy", "search", "surface_energy"]
+__all__ = [
+    "Adhesion", "Comparison", "InterfaceEnergy", "SearchConfig", "SearchResult", "adhesion", "boundary_energy",
+    "compare_dft", "search", "surface_energy",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

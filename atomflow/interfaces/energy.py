@@ -11,7 +11,7 @@ excess volume per area is (V - Σ V_crystal) / (n A).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,12 +22,10 @@ from atomflow.build.sealed import boundary_facts
 from atomflow.build.surface import build_slab
 from atomflow.cell import Cell
 from atomflow.errors import InputError
-from atomflow.interfaces.relaxing import Batch, Relaxed, relax_many
+from atomflow.interfaces.relaxing import Batch, Relaxed, Say, relax_many, teller
 from atomflow.interfaces.sides import crystals_of, thickened
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +114,7 @@ def boundary_energy(
         text = "each grain's own crystal, in-plane lattice and strain as in the boundary, third vector relaxed"
         thickness = tuple(facts["grain_thickness_A"])
     say("relaxing the boundary")
-    relaxed = relax_many([cell], potential, True, fmax_eV_per_A, max_steps, _teller(say), batch)[0]
+    relaxed = relax_many([cell], potential, True, fmax_eV_per_A, max_steps, teller(say), batch)[0]
     strain = 0.0 if facts is None else facts.get("strain", 0.0)
     warnings = [f"grain b is strained by {100 * strain:.1f} %, and so is its reference"] if strain > 1e-4 else []
     return _result("boundary", relaxed, references, cost, excess, text, thickness, potential, warnings)
@@ -143,7 +141,7 @@ def surface_energy(
     say("relaxing the crystal of the slab")
     references = relax_many(crystals_of(built), potential, True, fmax_eV_per_A, max_steps, None, batch)
     say("relaxing the slab")
-    relaxed = relax_many([cell], potential, False, fmax_eV_per_A, max_steps, _teller(say), batch)[0]
+    relaxed = relax_many([cell], potential, False, fmax_eV_per_A, max_steps, teller(say), batch)[0]
     text = "the slab's own crystal, in-plane lattice as in the slab, third vector relaxed"
     found = _result("surface", relaxed, references, 0.0, "none: whole formula units", text,
                     tuple(facts["grain_thickness_A"]), potential, [])  # fmt: skip
@@ -164,7 +162,7 @@ def with_thicker(
     thick, batch = thickened(built), Batch(potential)
     references = relax_many(crystals_of(thick), potential, True, fmax_eV_per_A, max_steps, None, batch)
     free = found.what == "boundary"
-    relaxed = relax_many([thick], potential, free, fmax_eV_per_A, max_steps, _teller(say), batch)[0]
+    relaxed = relax_many([thick], potential, free, fmax_eV_per_A, max_steps, teller(say), batch)[0]
     again = _result(found.what, relaxed, references, 0.0, found.excess, found.reference, (), potential, [])
     return replace(found, thicker_J_per_m2=again.energy_J_per_m2, converged=found.converged and again.converged)
 
@@ -240,11 +238,3 @@ def _foreign(
     paid = ", ".join(f"{symbol} at {chemical_potentials_eV[symbol]:g} eV" for symbol in extra)
     excess = f"{text}, {paid}" if extra else "none: whole formula units"
     return [scaled], excess, cost, "the crystal given, per formula unit, its lattice as it is, atoms relaxed"
-
-
-def _teller(say: Say) -> Any:
-    def report(index: int, steps: int, energy_eV: float, fmax: float, now: Any) -> None:
-        if steps % 20 == 0:
-            say(f"step {steps}: {energy_eV:.3f} eV, largest force {fmax:.3f} eV/Å")
-
-    return report

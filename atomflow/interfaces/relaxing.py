@@ -22,6 +22,7 @@ from atomflow.potentials import Potential
 WEIGHT = 0.5
 #: Atoms evaluated together on a GPU.
 ATOMS_AT_ONCE = 6000
+Say = Callable[[str], None]
 #: (index of the cell, steps it has taken, energy in eV, largest force in eV/Å, the cell as it is)
 Report = Callable[[int, int, float, float, Callable[[], Cell]], None]
 
@@ -179,6 +180,16 @@ def relax_many(
             steps[k] += 1
         active = [k for k in active if k not in found]
     return [found[k] for k in range(len(cells))]
+
+
+def teller(say: Say, every: int = 20) -> Report:
+    """A report of one relaxation, a line every so many steps."""
+
+    def report(index: int, steps: int, energy_eV: float, fmax: float, now: Callable[[], Cell]) -> None:
+        if steps % every == 0:
+            say(f"step {steps}: {energy_eV:.3f} eV, largest force {fmax:.3f} eV/Å")
+
+    return report
 
 
 def _cell(start: Cell, atoms: Any) -> Cell:

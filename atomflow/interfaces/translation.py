@@ -25,11 +25,10 @@ from atomflow.cell import Cell
 from atomflow.config import StrictModel
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.interfaces.journal import Journal
-from atomflow.interfaces.relaxing import Batch, relax_many
+from atomflow.interfaces.relaxing import Batch, Say, relax_many
 from atomflow.interfaces.sides import Sides, sides
 from atomflow.potentials import Potential
 
-Say = Callable[[str], None]
 #: Steps of a full relaxation between two copies of it in the folder.
 SAVE_EVERY = 10
 #: Translations with the same gap whose energies are nearer than this are copies of each other by symmetry, eV.

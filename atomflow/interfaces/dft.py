@@ -1,0 +1,229 @@
+"""Boundary and surface energies of a potential beside those that DFT gave for the same planes of NZSP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from atomflow.build.boundary import build_boundary, nzsp_crystal
+from atomflow.build.surface import build_slab
+from atomflow.cell import Cell
+from atomflow.config import StrictModel, parse, read_yaml
+from atomflow.errors import InputError
+from atomflow.interfaces.energy import InterfaceEnergy, boundary_energy, surface_energy, with_thicker
+from atomflow.interfaces.journal import Journal
+from atomflow.interfaces.relaxing import Say
+from atomflow.interfaces.translation import SearchConfig, search
+from atomflow.potentials import Potential
+from atomflow.units import EV_PER_A2_IN_J_PER_M2
+
+#: What we ask of a potential, J/m².
+GOAL_J_PER_M2 = 0.08
+
+
+class Published(StrictModel):
+    """One published energy; ``plane`` on the primitive cell."""
+
+    plane: tuple[int, int, int]
+    J_per_m2: float = Field(gt=0)
+    eV_per_A2: float | None = Field(None, gt=0)
+    stoichiometric: bool
+
+    @property
+    def name(self) -> str:
+        return "(" + " ".join(map(str, self.plane)) + ")"
+
+
+class PublishedSet(StrictModel):
+    """All of a publication."""
+
+    source: str
+    method: str
+    boundaries: tuple[Published, ...]
+    surfaces: tuple[Published, ...]
+
+
+@cache
+def published() -> PublishedSet:
+    """Xie et al. 2023."""
+    path = Path(__file__).with_name("data") / "xie2023.yaml"
+    return parse(PublishedSet, read_yaml(path), path.name)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One plane: theirs, ours, and how sure ours is.
+
+    Attributes:
+        what: boundary or surface. plane: on the primitive cell.
+        theirs_J_per_m2, ours_J_per_m2.
+        thicker_J_per_m2: ours with grains twice as thick, None when not asked for.
+        runner_up_J_per_m2: how far above the lowest the next finalist came, None for surfaces.
+        excess_volume_A, n_atoms, converged, warnings: of the lowest.
+    """
+
+    what: str
+    plane: tuple[int, int, int]
+    theirs_J_per_m2: float
+    ours_J_per_m2: float
+    thicker_J_per_m2: float | None
+    runner_up_J_per_m2: float | None
+    excess_volume_A: float | None
+    n_atoms: int
+    converged: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def difference_J_per_m2(self) -> float:
+        return self.ours_J_per_m2 - self.theirs_J_per_m2
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "difference_J_per_m2": self.difference_J_per_m2}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours beside theirs.
+
+    Attributes:
+        rows: boundaries, then surfaces.
+        spearman, kendall: of the boundary energies, ours against theirs (1: same order); None for fewer than three.
+        mean_abs_error_J_per_m2: over the boundaries. goal_met: order right and that error at most 0.08 J/m².
+        volume_A3: of the primitive cell relaxed with the potential, beside ``dft_volume_A3``.
+    """
+
+    rows: tuple[Row, ...]
+    spearman: float | None
+    kendall: float | None
+    mean_abs_error_J_per_m2: float
+    goal_met: bool
+    volume_A3: float
+    dft_volume_A3: float
+    potential: dict[str, Any]
+    source: str
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def compare_dft(
+    potential: Potential,
+    folder: str | Path,
+    planes: Sequence[tuple[int, int, int]] | None = None,
+    surfaces: bool = True,
+    thicker: bool = True,
+    grain_thickness_A: float = 13.0,
+    config: SearchConfig | None = None,
+    say: Say | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Comparison:
+    """Build, search and relax the published boundaries with a potential, at its own lattice constants.
+
+    Args:
+        folder: of the searches and results; called again with the same folder it goes on.
+        planes: of the boundaries; the stoichiometric ones when not given.
+        surfaces: also the published surfaces. thicker: also with grains twice as thick.
+
+    Raises:
+        InputError: a plane without a published energy, or a folder that holds another comparison.
+    """
+    config, say = config or SearchConfig.model_validate({}), say or (lambda text: None)
+    chosen = _chosen(planes)
+    identity = {"potential": potential.identity.sha256, "settings": config.model_dump(), "thicker": thicker,
+                "grain_thickness_A": grain_thickness_A}  # fmt: skip
+    journal = Journal(folder, identity, "comparison")
+    crystal = _crystal(potential, journal, say)
+    rows = []
+    for item in chosen:
+        key = "boundary" + "".join(f"{i:+d}" for i in item.plane)
+        if journal.get(key) is None:
+            say(f"boundary {item.name}")
+            built = build_boundary(item.plane, "mirror", crystal, grain_thickness=grain_thickness_A)
+            found = search(built, potential, journal.folder / key, config, say, stop)
+            energy = boundary_energy(found.cell, potential, None, config.fmax_eV_per_A, config.max_steps, None, None,
+                                     found.built)  # fmt: skip
+            if thicker:
+                energy = with_thicker(energy, found.built, potential, config.fmax_eV_per_A, config.max_steps, say)
+            above = [one["energy_eV"] - found.energy_eV for one in found.finalists[1:] if not one["problems"]]
+            runner = min(above) / (2 * found.area_A2) * EV_PER_A2_IN_J_PER_M2 if above else None
+            journal.put(key, _row(item, energy, runner).to_json())
+            say(f"boundary {item.name}: {energy.energy_J_per_m2:.3f} J/m², DFT {item.J_per_m2:g}")
+        rows.append(_read(journal.get(key)))
+    for item in published().surfaces if surfaces else ():
+        key = "surface" + "".join(f"{i:+d}" for i in item.plane)
+        if journal.get(key) is None:
+            say(f"surface {item.name}")
+            slab = build_slab(item.plane, crystal, thickness=grain_thickness_A)
+            energy = surface_energy(slab, potential, crystal, config.fmax_eV_per_A, config.max_steps, None)
+            if thicker:
+                energy = with_thicker(energy, slab, potential, config.fmax_eV_per_A, config.max_steps, say)
+            journal.put(key, _row(item, energy, None).to_json())
+            say(f"surface {item.name}: {energy.energy_J_per_m2:.3f} J/m², DFT {item.J_per_m2:g}")
+        rows.append(_read(journal.get(key)))
+    return judged(rows, crystal.volume_A3, potential)
+
+
+def judged(rows: Sequence[Row], volume_A3: float, potential: Potential) -> Comparison:
+    """Order and error of the boundaries among the rows."""
+    import scipy.stats
+
+    pairs = np.array([[row.theirs_J_per_m2, row.ours_J_per_m2] for row in rows if row.what == "boundary"])
+    error = float(np.abs(pairs[:, 1] - pairs[:, 0]).mean()) if len(pairs) else float("nan")
+    spearman = kendall = None
+    if len(pairs) >= 3:
+        spearman = float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+        kendall = float(scipy.stats.kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
+    return Comparison(tuple(rows), spearman, kendall, error, bool(kendall == 1.0 and error <= GOAL_J_PER_M2), volume_A3,
+                      nzsp_volume_A3(), potential.identity.model_dump(mode="json"), published().source)  # fmt: skip
+
+
+def nzsp_volume_A3() -> float:
+    """Of the primitive cell as DFT relaxed it."""
+    return float(np.linalg.det(nzsp_crystal("dft").lattice_A))
+
+
+def _chosen(planes: Sequence[tuple[int, int, int]] | None) -> list[Published]:
+    known = {item.plane: item for item in published().boundaries}
+    if planes is None:
+        return [item for item in known.values() if item.stoichiometric]
+    for plane in planes:
+        if plane not in known:
+            names = ", ".join(item.name for item in known.values())
+            raise InputError(f"there is no published boundary energy for {plane}; there is for {names}")
+        if not known[plane].stoichiometric:
+            raise InputError(f"the lowest published {known[plane].name} boundary does not hold whole formula units; "
+                             "its energy depends on chemical potentials and cannot stand beside ours")  # fmt: skip
+    return [known[plane] for plane in planes]
+
+
+def _crystal(potential: Potential, journal: Journal, say: Say) -> Cell:
+    """Ordered NZSP on Xie's primitive axes, atoms and lattice relaxed with the potential."""
+    from atomflow.md import relax
+
+    if (known := journal.cell("crystal")) is not None:
+        return known
+    say("relaxing the crystal")
+    source = nzsp_crystal("dft")
+    start = Cell(source.groups.numbers, source.groups.positions_A, source.lattice_A, None,  # type: ignore[arg-type]
+                 source.groups.sites, {"builder": "nzsp", "cell": "dft"})  # fmt: skip
+    relaxed, result = relax(start, potential, True, 0.005, 400)
+    if not result.converged:
+        say(f"warning: the crystal is not quite relaxed: {result.fmax_eV_per_A:.3f} eV/Å left")
+    journal.put_cell("crystal", relaxed)
+    return relaxed
+
+
+def _row(item: Published, energy: InterfaceEnergy, runner_up_J_per_m2: float | None) -> Row:
+    ours = energy.energy_J_per_m2, energy.thicker_J_per_m2, runner_up_J_per_m2, energy.excess_volume_A
+    return Row(energy.what, item.plane, item.J_per_m2, *ours, energy.n_atoms, energy.converged, energy.warnings)
+
+
+def _read(data: dict[str, Any]) -> Row:
+    plain = {name: value for name, value in data.items() if name != "difference_J_per_m2"}
+    return Row(**{**plain, "plane": tuple(plain["plane"]), "warnings": tuple(plain["warnings"])})
