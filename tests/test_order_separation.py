@@ -5,7 +5,7 @@ import pytest
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError
-from atomflow.order import accept_glass
+from atomflow.order import accept_glass, measure
 from atomflow.order.frames import open_source
 from atomflow.order.separation import separation
 
@@ -121,3 +121,6 @@ def test_the_acceptance_has_the_line_and_films_have_no_density_of_their_own():
     lines = {line.target.id: line for line in accept_glass([film] * 3).lines}
     assert lines["density"].verdict == "cannot say"
     assert lines["density"].why == "a film has no box of its own"
+    salted = Cell([*film.numbers, 11], [*film.positions_A, [1.0, 1.0, 19.0]], film.lattice_A,
+                  [*film.regions, "grain_a"])  # fmt: skip
+    assert list(measure(salted, region="glass").shells) == ["B-O", "Zn-O"]  # no Na in the film: no Na-O

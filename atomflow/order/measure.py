@@ -82,7 +82,7 @@ def measure(
     sources = [open_source(item, n_frames, discard_ps) for item in replicas]
     if not sources:
         raise InputError("there is nothing to look at: the list is empty")
-    chosen = list(dict.fromkeys(pairs)) if pairs else _present(sources, cutoffs_A or {})
+    chosen = list(dict.fromkeys(pairs)) if pairs else _present(sources, cutoffs_A or {}, region)
     if not chosen:
         raise InputError("no pair with a known bond length is in it; name pairs and cutoffs, like --cutoff Na-Na=4")
     rdfs = {pair: radial_distribution(sources, pair, r_max_A, bin_A, region) for pair in chosen}
@@ -100,14 +100,21 @@ def measure(
 
 def _has_both(sources: Sequence[Source], region: str | None) -> bool:
     """Whether every source has two Zn and two B that count."""
-    counted = [s.symbols if region is None else s.symbols[s.regions == region] for s in sources]
+    counted = [_counted(source, region) for source in sources]
     return all(min((symbols == "Zn").sum(), (symbols == "B").sum()) >= 2 for symbols in counted)
 
 
-def _present(sources: Sequence[Source], cutoffs_A: Mapping[str, float]) -> list[str]:
-    """Pairs with a cutoff whose elements are in every source."""
+def _present(sources: Sequence[Source], cutoffs_A: Mapping[str, float], region: str | None) -> list[str]:
+    """Pairs with a cutoff whose elements are in every source, the centres in the region."""
     common = set.intersection(*(set(source.symbols.tolist()) for source in sources))
-    return [pair for pair in {**CUTOFFS_A, **cutoffs_A} if set(pair.split("-")) <= common]
+    centres = set.intersection(*(set(_counted(source, region).tolist()) for source in sources)) or common
+    return [pair for pair in {**CUTOFFS_A, **cutoffs_A} if set(pair.split("-")) <= common
+            and pair.split("-")[0] in centres]
+
+
+def _counted(source: Source, region: str | None) -> np.ndarray:
+    """Symbols of the atoms that are centres."""
+    return source.symbols if region is None else source.symbols[source.regions == region]
 
 
 def _densities(source: Source) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""Twenty glasses and twenty sealed boundaries, melted and quenched with a learned potential, far too fast.
+
+Cells of 19 and of about 120 atoms, cooled within 0.1 ps: what must hold at any rate is the composition, the contacts
+and that the report names the lines that do not pass.
+"""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from atomflow import order, potentials, quench, runs
+from atomflow.build.boundary import build_boundary
+from atomflow.build.checks import check_cell
+from atomflow.build.glass import build_glass
+from atomflow.build.sealed import build_sealed
+from atomflow.cell import read_cell
+from atomflow.potentials.registry import entries
+from atomflow.quench import QuenchConfig
+
+pytest.importorskip("mace")
+HURRIED = QuenchConfig(start_ps=0.05, melt_ps=0.04, rate_K_per_ps=27000.0, anneal_ps=0.02, settle_ps=0.04,
+                       step_K=2500.0, timestep_fs=2.0, frame_interval_fs=4.0, thermostat_time_fs=10.0,
+                       checkpoint_interval_ps=0.1, release_steps=10, relax=True, relax_steps=40)  # fmt: skip
+BORATE = "atomflow-nzsp-zbo" if "atomflow-nzsp-zbo" in entries() else potentials.DEFAULT
+
+
+def quenched(cell, seed, folder):
+    """The manifest and final cell; composition, regions, contacts and the report are right."""
+    potential, config = potentials.load(BORATE, device="cpu"), HURRIED.model_copy(update={"seed": seed})
+    manifest = quench.run(cell, potential, config, folder)
+    final = read_cell(folder)
+    assert final.composition == cell.composition
+    assert (final.numbers == cell.numbers).all()
+    assert (final.regions == cell.regions).all()
+    contacts = [problem for problem in check_cell(final).problems if "contact" in problem]
+    assert contacts == []
+    acceptance = manifest["summary"]["acceptance"]
+    for line in acceptance["lines"]:
+        assert (line["verdict"] == "pass") == (f"{line['quantity']}: " not in acceptance["sentence"])
+    return final
+
+
+@pytest.mark.slow
+def test_twenty_glasses_are_melted_and_quenched(tmp_path):
+    for k in range(20):
+        quenched(build_glass(units=1, na=float(k % 3), seed=k), k, tmp_path / str(k))
+    verdict = order.accept_glass([tmp_path / str(k) for k in range(20)])
+    assert verdict.n_replicas == 20
+    open_lines = [line for line in verdict.lines if line.verdict != "pass"]
+    assert verdict.accepted == (not open_lines)
+    for line in open_lines:
+        assert f"{line.target.quantity}: {line.verdict}" in verdict.sentence
+    boron = next(line for line in verdict.lines if line.target.id == "b_network")
+    assert boron.ours.value > 0.7  # even so hurried, boron finds its oxygen
+
+
+@pytest.mark.slow
+def test_twenty_sealed_boundaries_are_quenched_in_place(tmp_path):
+    planes, kinds, uptakes = ((1, 1, 0), (1, 0, 1), (0, 0, 1), (1, 1, 1)), ("mirror", "shift"), (0.0, 1.0, 2.0)
+    for k, (uptake, plane, kind) in enumerate(list(product(uptakes, planes, kinds))[:20]):
+        boundary = build_boundary(plane, kind, grain_thickness=6.0, width=3.0)
+        cell = build_sealed(boundary, film=3.0, na_uptake=uptake, seed=k)
+        quenched(cell, k, tmp_path / str(k))
+        n, last_held = len(boundary), tmp_path / str(k) / "stages"
+        held = sorted(stage for stage in last_held.iterdir() if "quench" in stage.name)[0]
+        moved = np.abs(runs.open_run(held).cell().positions_A - cell.positions_A).max(1)
+        assert moved[:n].max() < 1e-4 < moved[n:].max()
+    assert k == 19
