@@ -12,7 +12,10 @@ pytest.importorskip("mace")
 from mace_toys import tiny_files  # noqa: E402
 
 from atomflow import md, potentials, runs  # noqa: E402
-from atomflow.cell import Cell  # noqa: E402
+from atomflow.cell import Cell, write_cell  # noqa: E402
+from atomflow.cli.main import run  # noqa: E402
+from atomflow.distill.doubt import Doubted, doubt_quality, rank_correlation  # noqa: E402
+from atomflow.distill.frames import Frame, Labels, write_frames  # noqa: E402
 from atomflow.errors import InputError, RunFailed, RunStopped  # noqa: E402
 from atomflow.md import MDConfig  # noqa: E402
 from atomflow.md.doubt import ATOM, COST, MAX, MEAN, look_every  # noqa: E402
@@ -164,11 +167,11 @@ def test_the_committee_leaves_the_trajectory_alone(models, watched, cell, tmp_pa
 
 
 def test_thermo_holds_the_spread_of_the_frame(student, watched, cell):
-    run = runs.open_run(watched)
-    thermo = run.thermo()
+    opened = runs.open_run(watched)
+    thermo = opened.thermo()
     looked = np.isfinite(thermo[MAX])
     np.testing.assert_array_equal(thermo["time_fs"][looked], np.arange(-10.0, 41.0, 5.0))
-    frame = Cell(cell.numbers, run.positions_A(3, 4)[0], cell.lattice_A)
+    frame = Cell(cell.numbers, opened.positions_A(3, 4)[0], cell.lattice_A)
     row = np.flatnonzero(thermo["time_fs"] == 15.0)[0]
     spread = committee.force_spread(student, frame)
     assert thermo[MAX][row] == pytest.approx(spread.max(), rel=1e-3)
@@ -199,9 +202,9 @@ def test_a_run_that_is_to_stop_fails_with_a_checkpoint(student, cell, tmp_path):
     with pytest.raises(RunFailed, match=r"the models of the committee disagree by .* \(limit 0.001 eV/Å\); the last "
                                         r"good checkpoint is step 0; label such frames"):
         md.run(cell, student, config(doubt_stop_eV_per_A=0.001), tmp_path / "run")
-    run = runs.open_run(tmp_path / "run")
-    assert run.manifest["state"] == "failed"
-    assert np.isfinite(run.thermo()[MAX]).sum() == 1
+    failed = runs.open_run(tmp_path / "run")
+    assert failed.manifest["state"] == "failed"
+    assert np.isfinite(failed.thermo()[MAX]).sum() == 1
 
 
 def test_a_resumed_run_is_bitwise_the_same_with_its_looks(watched, student, cell, tmp_path):
@@ -260,3 +263,99 @@ def test_held_atoms_raise_no_doubt(student, cell, tmp_path):
     manifest = runs.open_run(tmp_path / "run").manifest
     assert manifest["summary"]["doubt_above_by_element"].keys() == {"Na"}
     assert "(Na, region film)" in manifest["warnings"][0]
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_md_of_the_command_line_takes_a_committee(files, cell, tmp_path, capsys):
+    write_cell(cell, tmp_path / "cell.extxyz")
+    arguments = ["md", str(tmp_path / "cell.extxyz"), "-p", str(files[0]), "-T", "100", "--time-ps", "0.01",
+                 "--timestep-fs", "0.5", "--thermo-interval-fs", "0.5", "--frame-interval-fs", "5", "--device", "cpu"]
+    assert run([*arguments, "-o", str(tmp_path / "run"), "--committee", f"{files[1]},{files[2]}",
+                "--doubt-warn", "0.001"]) == 0
+    said = capsys.readouterr()
+    assert "warning: the models of the committee disagree by" in said.err
+    assert "committee's force spread: " in said.out
+    assert run([*arguments, "-o", str(tmp_path / "other"), "--committee", "nowhere.npz"]) == 2
+    assert "there is no file nowhere.npz for the committee" in capsys.readouterr().err
+
+
+def test_doubt_of_a_run_and_of_a_cell(files, models, watched, cell, tmp_path, capsys):
+    with_files = ["-p", str(files[0]), "--committee", f"{files[1]},{files[2]}", "--device", "cpu"]
+    assert run(["potential", "doubt", str(watched), *with_files, "--frames", "3", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [row["frame"] for row in data["frames"]] == ["0.000 ps", "0.020 ps", "0.040 ps"]
+    thermo = runs.open_run(watched).thermo()
+    last = thermo[MAX][thermo["time_fs"] == 40.0][0]
+    assert data["frames"][-1]["force_spread_max_eV_per_A"] == pytest.approx(last, rel=1e-3)
+    assert {row["element"] for row in data["elements"]} == {"Na", "O"}
+    write_cell(cell, tmp_path / "cell.extxyz")
+    assert run(["potential", "doubt", str(tmp_path / "cell.extxyz"), *with_files]) == 0
+    assert "worst atom" in capsys.readouterr().out
+    assert run(["potential", "doubt", str(tmp_path / "nothing"), *with_files]) == 2
+    assert run(["potential", "doubt", "-p", str(files[0])]) == 2
+    assert "either a cell or trajectory, or --labelled" in capsys.readouterr().err
+
+
+# --- what doubt is worth ---------------------------------------------------------------------------------------------
+
+
+def doubted_frames(relation, count=40, atoms=20, seed=0):
+    """Frames whose errors follow from their spreads by ``relation(spread, rng)``; every system has two of them."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for k in range(count):
+        spread = rng.gamma(2.0, 0.1 * (1 + k % 5), atoms)
+        frame = Frame(np.full(atoms, 8), np.zeros((atoms, 3)), np.eye(3), f"s{k // 2}", "ab"[k % 2], "md", "test")
+        found.append(Doubted(frame, spread, relation(spread, rng)))
+    return found
+
+
+def test_doubt_that_is_the_error_catches_all_of_the_worst():
+    data = doubt_quality(doubted_frames(lambda spread, rng: 0.7 * spread))
+    everything = data["groups"][0]
+    assert everything["spearman_atoms"]["value"] == pytest.approx(1)
+    assert [row["group"] for row in data["groups"]] == ["all", "a", "b"]
+    assert [row["frames"] for row in data["groups"]] == [40, 20, 20]
+    tight = data["limits"][-2]
+    assert tight["limit_eV_per_A"] == data["suggested_limit_eV_per_A"]
+    assert tight["frames_above"] == tight["worst_frames_caught"] * 0.05 == 0.05
+
+
+def test_doubt_that_knows_nothing_is_found_out():
+    data = doubt_quality(doubted_frames(lambda spread, rng: rng.random(len(spread))))
+    rank = data["groups"][0]["spearman_atoms"]
+    assert rank["low"] < 0 < rank["high"]
+    half = data["limits"][0]
+    assert half["worst_atoms_caught"] == pytest.approx(half["atoms_above"], abs=0.15)
+
+
+def test_rank_correlation_is_scipys():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 5, 60).astype(float), rng.random(60)
+    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic, abs=1e-12)
+    assert rank_correlation(np.ones(5), np.arange(5.0)) is None
+
+
+def test_labelled_frames_from_the_command_line(files, tmp_path, capsys):
+    for file in files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    committee.write_committee(tmp_path, files[0].name, [file.name for file in files[1:]])
+    frames = []
+    for k in range(4):
+        one = oxide(1, rattle=0.05 * (k + 1), seed=k)
+        labels = Labels(0.0, np.zeros((8, 3)), np.zeros((3, 3)))
+        frames.append(Frame(one.numbers, one.positions_A, one.lattice_A, f"s{k}", "toy", "md", "test", None, labels))
+    write_frames(frames, tmp_path / "set.npz")
+    arguments = ["potential", "doubt", "--labelled", str(tmp_path / "set.npz"), "-p", str(tmp_path), "--device", "cpu"]
+    assert run([*arguments, "--json", "--set-limit"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    kept = json.loads((tmp_path / "committee.json").read_text())["doubt_warn_eV_per_A"]
+    assert kept == pytest.approx(data["suggested_limit_eV_per_A"], abs=6e-4)
+    assert run([*arguments, "--split", "train"]) == 2
+    assert "no frame of split train" in capsys.readouterr().err
+    assert run(arguments) == 0
+    assert "suggested limit" in capsys.readouterr().out

@@ -34,6 +34,9 @@ def md(
     thermo_interval_fs: float = typer.Option(20.0, help="Between rows of energies and temperature, in fs."),
     checkpoint_interval_ps: float = typer.Option(1.0, help="Between checkpoints, in ps."),
     hold: list[str] | None = typer.Option(None, help="Region whose atoms stand still (repeat); nvt or nve."),
+    committee: str | None = typer.Option(None, help="Model files, separated by commas, whose disagreement is doubt."),
+    doubt_warn: float | None = typer.Option(None, help="eV/Å of disagreement that is a warning; the potential's own."),
+    doubt_stop: float | None = typer.Option(None, help="eV/Å of disagreement that ends the run."),
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
     trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
@@ -67,14 +70,16 @@ def md(
         "thermostat_time_fs": thermostat_time_fs, "pressure_GPa": pressure_GPa, "barostat": barostat,
         "frame_interval_fs": frame_interval_fs, "thermo_interval_fs": thermo_interval_fs,
         "checkpoint_interval_ps": checkpoint_interval_ps, "seed": seed,
-        "held_regions": hold or (),
+        "held_regions": hold or (), "doubt_warn_eV_per_A": doubt_warn, "doubt_stop_eV_per_A": doubt_stop,
     }, "md options")
     _set_threads(threads)
-    _report(_start(cell, potential, config, out, device, dtype, trust_model), as_json)
+    files = tuple(part for part in (committee or "").split(",") if part)
+    _report(_start(cell, potential, config, out, device, dtype, trust_model, files), as_json)
 
 
 def _start(
-    cell_path: Path, name: str | None, config: Any, out: Path, device: str, dtype: str, trust_model: bool
+    cell_path: Path, name: str | None, config: Any, out: Path, device: str, dtype: str, trust_model: bool,
+    committee: tuple[str, ...],
 ) -> dict[str, Any]:
     from atomflow.cell import read_cell
     from atomflow.cli import output
@@ -83,7 +88,8 @@ def _start(
     from atomflow import md, potentials
     from atomflow.md.progress import printer
 
-    chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+    chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model,
+                             committee=committee)
     output.say(f"{cell.formula}: {config.ensemble} at {config.temperature_K:g} K, {config.time_ps:g} ps with "
                f"{chosen.identity.name} ({chosen.identity.dtype}) on {chosen.device.type}")
     return md.run(cell, chosen, config, out, labels={"structure": cell_path.stem}, progress=printer())
@@ -138,5 +144,8 @@ def _report(manifest: dict[str, Any], as_json: bool) -> None:
         output.show(f"pressure: {summary['pressure_mean_GPa']:.4g} GPa (mean)")
     if summary.get("energy_drift_meV_per_atom_per_ps") is not None:
         output.show(f"energy drift: {summary['energy_drift_meV_per_atom_per_ps']:+.4f} meV/atom/ps")
+    if summary.get("doubt_looks"):
+        output.show(f"committee's force spread: {summary['force_spread_mean_eV_per_A']:.3f} eV/Å mean, "
+                    f"{summary['force_spread_max_eV_per_A']:.3f} eV/Å largest, of {summary['doubt_looks']} looks")
     if summary.get("ns_per_day") is not None:
         output.show(f"speed: {summary['steps_per_s']:.2f} steps/s, {summary['ns_per_day']:.3g} ns/day")
