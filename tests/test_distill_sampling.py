@@ -198,16 +198,16 @@ def test_built_systems_are_seeded_neutral_and_held_out_by_their_options():
 
 
 def test_sealed_source_stands_on_a_boundary():
-    sealed = {"kind": "built", "builder": "sealed", "systems": 1, "options": {"film": [5.0]}, "system_by": ["on.plane"]}
+    sealed = {"kind": "built", "builder": "sealed", "systems": 1, "options": {"film": [5.0]}, "system_by": ["ground.plane"]}
     ground = {"kind": "built", "builder": "boundary",
               "options": {"plane": [[2, 0, 0]], "kind": ["shift"], "grain_thickness": [3.5], "width": [2]}}
-    (frame,) = sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "on": ground}]}))
+    (frame,) = sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "ground": ground}]}))
     assert frame.system == "sealed-200"
     assert {"B", "Zn", "Zr"} <= set(symbols_of(frame))
     with pytest.raises(InputError, match="boundary"):
         parse(SampleConfig, {"name": "s", "sources": [sealed]})
     with pytest.raises(InputError, match="draws"):
-        sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "on": ground, "atoms_max": 8}]}))
+        sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "ground": ground, "atoms_max": 8}]}))
 
 
 def test_a_quench_falls_from_the_melt_to_its_target():

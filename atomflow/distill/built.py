@@ -20,7 +20,7 @@ Draw = dict[str, Any]
 
 
 def built(source: BuiltSource, rng: np.random.Generator) -> tuple[Cell, Draw]:
-    """One cell, and the options drawn for it (those of the cell that it stands on as ``on.<option>``).
+    """One cell, and the options drawn for it (those of the cell that it stands on as ``ground.<option>``).
 
     Raises:
         InputError: nothing could be built; with the last reason.
@@ -54,11 +54,12 @@ def _build(source: BuiltSource, rng: np.random.Generator) -> tuple[Cell, Draw]:
     options = dict(draw)
     if source.builder in ("glass", "sealed", "nzsp"):
         options["seed"] = int(rng.integers(2**31))
-    if source.on is None:
+    if source.ground is None:
         return _builder(source.builder)(**options), draw
-    below, lower = _build(source.on, rng)
+    below, lower = _build(source.ground, rng)
     first = "boundary" if source.builder == "sealed" else "on"
-    return _builder(source.builder)(**{first: below}, **options), {**draw, **{f"on.{k}": v for k, v in lower.items()}}
+    named = {**draw, **{f"ground.{key}": value for key, value in lower.items()}}
+    return _builder(source.builder)(**{first: below}, **options), named
 
 
 def _word(value: Any) -> str:

@@ -60,8 +60,8 @@ class PackingSource(StrictModel):
 class BuiltSource(StrictModel):
     """Cells of ``atomflow build``; every system draws one value of each option, e.g. ``plane: [[1, 1, 0], [2, 0, 0]]``.
 
-    ``on`` is what a sealed boundary or a contact stands on. Frames whose drawn values of ``system_by`` (an option, or
-    ``on.plane``) agree are one system; with none, every cell is. ``held_out`` names values that are kept for the test.
+    ``ground`` is what a sealed boundary or a contact stands on. Frames whose drawn values of ``system_by`` (an option, or
+    ``ground.plane``) agree are one system; with none, every cell is. ``held_out`` names values that are kept for the test.
     """
 
     kind: Literal["built"] = "built"
@@ -69,7 +69,7 @@ class BuiltSource(StrictModel):
     systems: int = Field(1, ge=1)
     family: str = "built"
     options: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    on: BuiltSource | None = None
+    ground: BuiltSource | None = None
     system_by: tuple[str, ...] = ()
     held_out: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     atoms_max: int = Field(160, ge=8)
@@ -80,10 +80,10 @@ class BuiltSource(StrictModel):
         empty = [key for key, values in self.options.items() if not values]
         if empty:
             raise ValueError(f"option {empty[0]} has no values to draw from")
-        if self.builder == "sealed" and (self.on is None or self.on.builder != "boundary"):
-            raise ValueError("a sealed source needs on: a source with builder boundary")
-        if self.on is not None and self.builder not in ("sealed", "contact"):
-            raise ValueError(f"a {self.builder} stands on nothing; leave out on")
+        if self.builder == "sealed" and (self.ground is None or self.ground.builder != "boundary"):
+            raise ValueError("a sealed source needs a ground: a source with builder boundary")
+        if self.ground is not None and self.builder not in ("sealed", "contact"):
+            raise ValueError(f"a {self.builder} stands on nothing; leave out ground")
         return self
 
 
