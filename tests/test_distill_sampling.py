@@ -198,7 +198,7 @@ def test_built_systems_are_seeded_neutral_and_held_out_by_their_options():
 
 
 def test_sealed_source_stands_on_a_boundary():
-    sealed = {"kind": "built", "builder": "sealed", "systems": 1, "options": {"film": [5.0]}, "system_by": ["ground.plane"]}
+    sealed = {"kind": "built", "builder": "sealed", "options": {"film": [5.0]}, "system_by": ["ground.plane"]}
     ground = {"kind": "built", "builder": "boundary",
               "options": {"plane": [[2, 0, 0]], "kind": ["shift"], "grain_thickness": [3.5], "width": [2]}}
     (frame,) = sample(parse(SampleConfig, {"name": "s", "sources": [{**sealed, "ground": ground}]}))

@@ -60,8 +60,9 @@ class PackingSource(StrictModel):
 class BuiltSource(StrictModel):
     """Cells of ``atomflow build``; every system draws one value of each option, e.g. ``plane: [[1, 1, 0], [2, 0, 0]]``.
 
-    ``ground`` is what a sealed boundary or a contact stands on. Frames whose drawn values of ``system_by`` (an option, or
-    ``ground.plane``) agree are one system; with none, every cell is. ``held_out`` names values that are kept for the test.
+    ``ground`` is what a sealed boundary or a contact stands on. Frames whose drawn values of ``system_by`` (an option,
+    or ``ground.plane``) agree are one system; with none, every cell is. ``held_out`` names values that are kept for the
+    test.
     """
 
     kind: Literal["built"] = "built"
