@@ -27,7 +27,9 @@ def order(
     discard_ps: Annotated[float, typer.Option(help="Time left out at the start of a run.")] = 0.0,
     region: Annotated[str | None, typer.Option(help="Only atoms of this region are centres.")] = None,
     glass: Annotated[bool, typer.Option("--glass", help="Hold the zinc borate glass against the literature.")] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="g(r) as .csv, or drawn (.png, .pdf).")] = None,
+    contact: Annotated[bool, typer.Option("--contact", help="What formed at a metal contact, over time.")] = False,
+    along: Annotated[str, typer.Option(help="With --contact: across the regions, x, y or z (a, b or c).")] = "z",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="g(r), or depths, as .csv or drawn (.png).")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Short-range order with intervals, over frames and replicas.
@@ -36,11 +38,19 @@ def order(
     Example:
       atomflow order glass.extxyz --pairs B-O,Zn-O
       atomflow order GLASS_RUN --glass
+      atomflow order CONTACT_RUN --contact
     """
     from atomflow.cli import output
     from atomflow.order import accept, measure
     from atomflow.order.glass import film_region
 
+    if contact:
+        if glass or pairs or region:
+            raise InputError("--contact has its own pairs, in all regions: leave --glass, --pairs and --region away")
+        from atomflow.cli.order_contact import show_contact
+
+        show_contact([str(path) for path in where], along, frames, discard_ps, _cutoffs(cutoff or []), out, json_)
+        return
     wanted = [pair.strip() for pair in pairs.split(",")] if pairs else None
     if glass and wanted is not None and not {"B-O", "Zn-O"} <= set(wanted):
         raise InputError("--glass judges B-O and Zn-O: name both in --pairs, or leave --pairs away")
