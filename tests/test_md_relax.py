@@ -1,11 +1,15 @@
-"""Relaxation to known minima."""
+"""Relaxation to known minima, and on again after a stop."""
+
+import fcntl
+import os
+import signal
 
 import numpy as np
 import pytest
 from md_toys import argon, lennard_jones, monoclinic_argon
 
 from atomflow import md
-from atomflow.errors import InputError, RunFailed
+from atomflow.errors import InputError, RunFailed, RunStopped
 
 
 def test_a_rattled_crystal_relaxes_to_the_perfect_one_and_is_not_changed_itself():
@@ -53,3 +57,94 @@ def test_settings_and_cells_that_cannot_be_relaxed():
     double = type(cell)(cell.numbers, np.repeat(cell.positions_A[:1], 4, 0), cell.lattice_A)
     with pytest.raises(RunFailed, match="overlapping"):
         md.relax(double, lennard_jones())
+
+
+# --- stopped and killed -----------------------------------------------------------------------------------------
+
+
+class Counting:
+    """A potential that counts what it is asked, and may break at one question."""
+
+    def __init__(self, potential, breaks_at=None, how=None):
+        self.potential, self.asked, self.breaks_at, self.how = potential, 0, breaks_at, how
+        self.identity, self.device, self.dtype = potential.identity, potential.device, potential.dtype
+        self.check_elements = potential.check_elements
+
+    def batch_model(self, *arguments):
+        model = self.potential.batch_model(*arguments)
+
+        class Counted:
+            needs_edges, cutoff_A, device, dtype = model.needs_edges, model.cutoff_A, self.device, self.dtype
+
+            def __call__(_, *questions):
+                self.asked += 1
+                if self.asked == self.breaks_at:
+                    self.how()
+                return model(*questions)
+
+        return Counted()
+
+
+def kill():
+    raise MemoryError("as if it had been killed")
+
+
+@pytest.mark.parametrize("cell_too", [False, True])
+def test_a_killed_relaxation_goes_on_and_ends_in_the_same_bits(tmp_path, cell_too):
+    cell, journal = argon(2, 5.3, rattle=0.2), tmp_path / "journal"
+    settings = {"cell_too": cell_too, "max_steps": 12}
+    whole = Counting(lennard_jones())
+    expected, result = md.relax(cell, whole, **settings)
+    asked = 0
+    for breaks_at in (4, 1, 5):
+        broken = Counting(lennard_jones(), breaks_at, kill)
+        with pytest.raises(MemoryError):
+            md.relax(cell, broken, journal=journal, **settings)
+        asked += broken.asked - 1
+    last = Counting(lennard_jones())
+    steps = []
+    found, again = md.relax(cell, last, journal=journal, progress=lambda step, *_: steps.append(step), **settings)
+    assert asked + last.asked == whole.asked  # nothing was asked twice
+    assert again == result
+    assert found.sha256 == expected.sha256
+    assert steps == list(range(13))
+    assert not journal.exists()
+
+
+def test_a_signal_stops_a_relaxation_that_has_a_journal(tmp_path):
+    cell, journal = argon(2, 5.3, rattle=0.2), tmp_path / "journal"
+
+    def stop(step, *_):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunStopped, match=r"stopped by SIGTERM at step [34]; the same command goes on"):
+        md.relax(cell, lennard_jones(), progress=stop, journal=journal)
+    rest = Counting(lennard_jones())
+    found, result = md.relax(cell, rest, journal=journal)
+    assert rest.asked < result.steps - 1
+    assert found.sha256 == md.relax(cell, lennard_jones())[0].sha256
+
+
+def test_a_journal_of_something_else_or_with_a_damaged_end_does_no_harm(tmp_path):
+    cell, journal = argon(2, 5.3, rattle=0.2), tmp_path / "journal"
+    expected, _ = md.relax(cell, lennard_jones())
+
+    def begun(whose):
+        with pytest.raises(MemoryError):
+            md.relax(whose, Counting(lennard_jones(), 6, kill), journal=journal)
+        return journal.read_bytes()
+
+    begun(argon(2, 5.35, rattle=0.1))
+    assert md.relax(cell, lennard_jones(), journal=journal)[0].sha256 == expected.sha256
+    content = begun(cell)
+    for damaged in (content[:-5], content[:-5] + b"12345", content + b"afrj", b"", b"no journal at all"):
+        journal.write_bytes(damaged)
+        rest = Counting(lennard_jones())
+        assert md.relax(cell, rest, journal=journal)[0].sha256 == expected.sha256
+    journal.write_bytes(content)
+    with open(journal, "ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process is relaxing this structure"):
+            md.relax(cell, lennard_jones(), journal=journal)
+    assert journal.read_bytes() == content

@@ -3,6 +3,7 @@
     campaign.json        validated configuration, potential identity, structures, tasks
     cells/<name>.extxyz  the cell that the runs of a structure start from; <name>.json: how it came about
     prepare/<name>/      the quench of a structure that has one (a folder of ``atomflow quench``)
+    cells/<name>.relaxing  what an unfinished relaxation has computed
     runs/<task>/         run folders
     progress/<task>.json what the worker is doing, a few seconds old
     logs/<task>.log      what the worker said
@@ -141,6 +142,10 @@ def log_file(folder: Path, task: str) -> Path:
 
 def quench_folder(folder: Path, structure: str) -> Path:
     return folder / "prepare" / structure
+
+
+def relax_journal(folder: Path, structure: str) -> Path:
+    return folder / "cells" / f"{structure}.relaxing"
 
 
 def relax_task(structure: str) -> str:

@@ -37,7 +37,11 @@ def prepare(folder: Path, config: CampaignConfig, structure: str, potential: Any
         def show(step: int, energy_eV: float, fmax: float) -> None:
             report.step({"stage": "relaxing", "step": step, "energy_eV": energy_eV, "fmax_eV_per_A": fmax})
 
-        cell, result = md.relax(cell, potential, progress=show, **about["settings"])
+        journal = places.relax_journal(folder, structure)
+        patience = time.monotonic() + STOPPING_S
+        while holder(journal) is not None and time.monotonic() < patience:
+            time.sleep(0.2)
+        cell, result = md.relax(cell, potential, progress=show, journal=journal, **about["settings"])
         about["result"] = result.to_json()
         if not result.converged:
             print(f"{structure}: relaxation stopped after {result.steps} steps at {result.fmax_eV_per_A:.3f} eV/Å; "

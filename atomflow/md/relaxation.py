@@ -10,15 +10,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atomflow.cell import Cell
-from atomflow.errors import InputError, RunFailed
+from atomflow.errors import InputError, RunFailed, RunStopped
+from atomflow.md.journal import Journal, JournalCalculator
 from atomflow.md.memory import keep_freed_memory
+from atomflow.md.signals import StopRequest
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A3_IN_GPA
+
+if TYPE_CHECKING:
+    from atomflow.potentials.ase_calculator import BatchCalculator
 
 #: (step, energy_eV, largest force in eV/Å)
 Report = Callable[[int, float, float], None]
@@ -55,26 +61,53 @@ def relax(
     fmax_eV_per_A: float = 0.02,
     max_steps: int = 500,
     progress: Report | None = None,
+    journal: str | Path | None = None,
 ) -> tuple[Cell, RelaxResult]:
     """Move atoms (and lattice vectors, with ``cell_too``) downhill until every force is below ``fmax_eV_per_A``.
 
     With ``cell_too`` the same bound holds for the forces of ASE's Frechet filter on the cell. ``cell`` is not changed.
 
+    Args:
+        journal: file that keeps what has been computed. After a kill or a stop the same call goes on where it was, and
+            ends with the very same bits; the file is gone when it is done.
+
     Raises:
-        InputError: an element the potential does not know, or settings that make no sense.
+        InputError: an element the potential does not know, or settings that make no sense; another process has the
+            journal.
+        RunStopped: only with a journal: SIGTERM, SIGINT or SIGUSR1 came.
         RunFailed: a force or the energy became something that is not a number.
     """
-    from ase.filters import FrechetCellFilter
-    from ase.optimize import LBFGS
-
     from atomflow.potentials.ase_calculator import BatchCalculator
 
     if fmax_eV_per_A <= 0 or max_steps < 1:
         raise InputError("relaxation needs a positive fmax_eV_per_A and at least one step")
     potential.check_elements(cell.numbers)
     keep_freed_memory()
+    if journal is None:
+        return _relax(cell, BatchCalculator(potential), cell_too, fmax_eV_per_A, max_steps, progress)
+    identity = potential.identity
+    about = {"cell": cell.sha256, "potential": identity.sha256, "dtype": identity.dtype}
+    with StopRequest() as stop, Journal(Path(journal), about) as book:
+
+        def watch(step: int, energy_eV: float, fmax: float) -> None:
+            if progress is not None:
+                progress(step, energy_eV, fmax)
+            if stop.received is not None:
+                raise RunStopped(f"relaxing was stopped by {stop.received} at step {step}; the same command goes on")
+
+        return _relax(cell, JournalCalculator(potential, book), cell_too, fmax_eV_per_A, max_steps, watch)
+
+
+def _relax(
+    cell: Cell, calculator: BatchCalculator, cell_too: bool, fmax_eV_per_A: float, max_steps: int,
+    progress: Report | None,
+) -> tuple[Cell, RelaxResult]:
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import LBFGS
+
     atoms = cell.to_ase()
-    atoms.calc = BatchCalculator(potential)
+    atoms.calc = calculator
+    identity = calculator.potential.identity
     before = _energy_and_fmax(atoms)
     moving: Any = FrechetCellFilter(atoms) if cell_too else atoms
     optimiser: Any = LBFGS(moving, logfile=None)  # type: ignore[arg-type]
@@ -90,7 +123,7 @@ def relax(
         converged = bool(optimiser.run(fmax=fmax_eV_per_A, steps=max_steps))
     after = _energy_and_fmax(atoms)
     provenance = {**cell.provenance, "relaxed": {
-        "potential": potential.identity.name, "potential_sha256": potential.identity.sha256,
+        "potential": identity.name, "potential_sha256": identity.sha256,
         "cell_too": cell_too, "fmax_eV_per_A": fmax_eV_per_A, "converged": converged,
     }}
     relaxed = Cell(cell.numbers, atoms.positions, atoms.cell.array, cell.regions, cell.sites, provenance)
