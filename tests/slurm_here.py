@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -58,32 +59,85 @@ SchedulerParameters=sched_interval=1,bf_interval=1
 ReturnToService=2
 KillWait=20
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
-PartitionName=short Nodes=ALL Default=YES MaxTime=60 State=UP
+SlurmdTimeout=15
+PartitionName=short Nodes=ALL Default=YES MaxTime=UNLIMITED State=UP
 """
+
+
+class Slurm:
+    """The daemons; the node can be lost and brought back."""
+
+    def __init__(self) -> None:
+        self._host = socket.gethostname().split(".")[0]
+        self._controller = _start("slurmctld", "-D")
+        self.start_node()
+
+    def start_node(self) -> None:
+        self._node = _start("slurmd", "-D", "-N", self._host)
+
+    def kill_slurmd(self) -> None:
+        """The node's daemon alone, as by ``kill -9``: its jobs go on."""
+        self._node.kill()
+        self._node.wait()
+
+    def lose_node(self) -> None:
+        """The daemon and all that runs under it, at once: as if the power had gone."""
+        jobs = _descendants([int(pid) for pid in _output("pgrep", "-x", "slurmstepd").split()
+                             if self._conf_of(int(pid)) == os.environ["SLURM_CONF"]])
+        self.kill_slurmd()
+        for pid in jobs:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def _conf_of(pid: int) -> str | None:
+        try:
+            words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        return next((word[11:].decode() for word in words if word.startswith(b"SLURM_CONF=")), None)
+
+    def end(self) -> None:
+        _output("scancel", "--me")
+        for daemon in (self._node, self._controller):
+            daemon.terminate()
+            daemon.wait(30)
+
+
+def _start(*command: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def _descendants(pids: list[int]) -> list[int]:
+    """The processes and everything they have started, deepest last."""
+    found, queue = [], list(pids)
+    while queue:
+        found.append(queue.pop())
+        queue += [int(pid) for pid in _output("pgrep", "-P", str(found[-1])).split()]
+    return found
 
 
 @contextlib.contextmanager
 def running(place: Path):
-    """SLURM while the block lasts; SLURM_CONF points at it."""
+    """A :class:`Slurm` while the block lasts; SLURM_CONF points at it."""
     for name in ("state", "spool"):
         (place / name).mkdir(parents=True)
     (place / "slurm.conf").write_text(_settings(place))
     before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(place / "slurm.conf")
-    host = socket.gethostname().split(".")[0]
-    daemons = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-               for command in (["slurmctld", "-D"], ["slurmd", "-D", "-N", host])]
+    slurm = Slurm()
     try:
-        deadline = time.monotonic() + 60
-        while "idle" not in subprocess.run(["sinfo", "-h"], capture_output=True, text=True, check=False).stdout:
+        deadline = time.monotonic() + 120
+        while "idle" not in _output("sinfo", "-h"):
             assert time.monotonic() < deadline, (place / "slurmctld.log").read_text()
             time.sleep(0.2)
-        yield
+        yield slurm
     finally:
-        subprocess.run(["scancel", "--me"], capture_output=True, check=False)
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            daemon.wait(30)
+        slurm.end()
         if before is None:
             del os.environ["SLURM_CONF"]
         else:

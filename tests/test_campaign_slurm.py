@@ -1,14 +1,12 @@
 """Campaigns on SLURM: the scripts as text, and the whole way on a real single-node SLURM that the tests start."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-import slurm_here
 import yaml
 
-from atomflow import campaign, runs
+from atomflow import campaign
 from atomflow.campaign import node, queue
 from atomflow.campaign.resources import Resources, Slurm, time_in_seconds
 from atomflow.campaign.scripts import Array, arrays, script
@@ -156,78 +154,3 @@ def test_a_wrong_element_is_one_line(tmp_path, capsys, content, index, said):
         (tmp_path / "list").write_text(content)
     assert node.main([str(tmp_path), str(tmp_path / "list"), index]) == 2
     assert said in capsys.readouterr().err
-
-
-# --- the real thing ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
-    why = slurm_here.missing()
-    if why:
-        pytest.skip(f"no SLURM: {why}")
-    with slurm_here.running(tmp_path_factory.mktemp("slurm")):
-        yield
-
-
-def wait_for(condition, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, subprocess.run(["squeue"], capture_output=True, text=True).stdout
-        time.sleep(0.3)
-
-
-def same(folder, other):
-    """Every trajectory of two campaigns, byte for byte."""
-    names = sorted(path.name for path in (folder / "runs").iterdir())
-    assert names == sorted(path.name for path in (other / "runs").iterdir())
-    return all((folder / "runs" / name / "trajectory.h5").read_bytes()
-               == (other / "runs" / name / "trajectory.h5").read_bytes() for name in names)
-
-
-@pytest.mark.slow
-def test_the_smoke_campaign_on_slurm_gives_the_very_bytes_of_a_local_run(slurm, tmp_path):
-    path = smoke(tmp_path / "smoke.yaml")
-    assert command(["campaign", "run", str(path), "-o", str(tmp_path / "queue"), "--on", "slurm"]) == 0
-    assert campaign.status(tmp_path / "queue").active
-    assert command(["campaign", "run", str(path), "-o", str(tmp_path / "local")]) == 0
-    wait_for(lambda: not campaign.status(tmp_path / "queue").active)
-    assert campaign.status(tmp_path / "queue").counts == {"done": 4}
-    assert same(tmp_path / "queue", tmp_path / "local")
-    assert campaign.submit(campaign.load(path), tmp_path / "queue") == []
-
-
-LONG = {"equilibration_ps": 0.5, "time_ps": 40.0, "timestep_fs": 5.0, "checkpoint_interval_ps": 5.0}
-
-
-@pytest.mark.slow
-def test_walltime_sends_jobs_back_to_the_queue_and_cancel_keeps_a_checkpoint(slurm, tmp_path):
-    path = smoke(tmp_path / "smoke.yaml", md=LONG, temperatures_K=[150], relax="none")
-    folder = tmp_path / "queue"
-
-    def in_production():
-        live = [queue_file.read_text() for queue_file in folder.glob("progress/*.json")]
-        return sum('"production"' in text for text in live) == 2
-
-    def clear():
-        for queue_file in folder.glob("progress/*.json"):
-            queue_file.unlink()
-
-    (job,) = campaign.submit(campaign.load(path), folder)
-    wait_for(in_production)
-    subprocess.run(["scancel", "--signal=USR1", "--batch", f"{job}_0"], check=True)  # the walltime's warning
-    wait_for(lambda: campaign.status(folder).counts == {"queued": 2})
-    assert all(runs.open_run(place).manifest["state"] == "stopped" for place in (folder / "runs").iterdir())
-    clear()
-
-    def hurried():  # SLURM lets a job that comes back wait for two minutes
-        subprocess.run(["scontrol", "update", f"jobid={job}_0", "starttime=now"], capture_output=True, check=False)
-        return in_production()
-
-    wait_for(hurried)
-    assert campaign.cancel(folder) == f"SLURM was asked to end job {job}"  # now on purpose
-    wait_for(lambda: not queue.in_queue(folder))
-    assert campaign.status(folder).counts == {"stopped": 2}
-    campaign.run(campaign.load(path), folder)  # and the rest on this machine
-    campaign.run(campaign.load(path), tmp_path / "local")
-    assert same(folder, tmp_path / "local")
