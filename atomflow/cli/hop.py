@@ -28,6 +28,9 @@ def hop(
     fmax: Annotated[float, typer.Option(help="Largest force left on the band, eV/Å.")] = 0.05,
     max_steps: Annotated[int, typer.Option(help="Steps at most, for each end and for the band.")] = 300,
     vibrating_a: Annotated[float, typer.Option(help="Atoms this near, Å, vibrate in ν*; 0: no rate.")] = 4.0,
+    also: Annotated[list[Path] | None, typer.Option(
+        help="Folder of another hop for the network of D; repeat for more.")] = None,
+    beside: Annotated[Path | None, typer.Option(help="Campaign folder whose D stands beside the harmonic one.")] = None,
     temperature: Annotated[list[float] | None, typer.Option("--temperature", "-T", help="K, repeat for more.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")] = "float64",
@@ -35,11 +38,12 @@ def hop(
     threads: Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Climbing nudged elastic band by ASE, Vineyard's attempt frequency, rate and the D of such hops alone.
+    """Climbing nudged elastic band by ASE, Vineyard's attempt frequency, rate, and D on the network of such hops.
 
     \b
     Example:
       atomflow hop relaxed.extxyz -p atomflow-nzsp-0 --from mid --to Na2 --vacancy -o hop/
+      atomflow hop relaxed.extxyz --from mid --to mid --vacancy --also hop/ --beside runs/bulk -o hop2/
     """
     from atomflow.cell import read_cell
     from atomflow.cli import output
@@ -52,18 +56,39 @@ def hop(
     _folder(out)
     _set_threads(threads)
     from atomflow import lattice, potentials
+    from atomflow.lattice.network import HopKind, network, read_hop
+
+    others = [read_hop(place) for place in also or []]
+    if beside is not None:
+        _check_campaign(beside)
 
     chosen = potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
     result = lattice.hop(relaxed, chosen, start, end, rank, images, fmax, max_steps, vibrating_a or None,
                          tuple(temperature or (300.0, 600.0, 900.0)), vacancy, output.say)
-    _write(result, out)
+    extra: dict[str, Any] = {"network": None, "beside": None}
+    _write(result, extra, out)  # the band is kept whatever comes after it
+    if result.attempt_THz is not None:
+        kinds = [HopKind.of(result.to_json()), *others]
+        extra["network"] = network(relaxed, kinds, [row["temperature_K"] for row in result.rates])
+        if beside is not None:
+            from atomflow.lattice.beside import beside as compare
+
+            extra["beside"] = compare(relaxed, kinds, chosen.identity.name, beside, say=output.say)
+    _write(result, extra, out)
     if json_:
-        output.emit_json(result)
+        output.emit_json({**result.to_json(), **extra})
         return
-    output.show(_text(result))
+    output.show(_text(result, extra))
 
 
-def _write(result: HopResult, out: Path) -> None:
+def _check_campaign(folder: Path) -> None:
+    from atomflow.transport.campaign import find_runs
+
+    if not folder.is_dir() or not find_runs(folder):
+        raise InputError(f"--beside {folder}: no run is there; give the folder of a campaign")
+
+
+def _write(result: HopResult, extra: dict[str, Any], out: Path) -> None:
     import json
 
     import ase.io
@@ -71,7 +96,7 @@ def _write(result: HopResult, out: Path) -> None:
     from atomflow.cli.files import draw
     from atomflow.plain import to_jsonable
 
-    (out / "hop.json").write_text(json.dumps(to_jsonable(result), allow_nan=False))
+    (out / "hop.json").write_text(json.dumps(to_jsonable({**result.to_json(), **extra}), allow_nan=False))
     ase.io.write(out / "path.extxyz", [image.to_ase() for image in result.images], format="extxyz")
 
     def paint(axis: Any) -> None:
@@ -81,7 +106,7 @@ def _write(result: HopResult, out: Path) -> None:
     draw(out / "barrier.png", paint)
 
 
-def _text(result: HopResult) -> str:
+def _text(result: HopResult, extra: dict[str, Any]) -> str:
     from atomflow.plain import table
 
     start, end = result.names
@@ -92,4 +117,25 @@ def _text(result: HopResult) -> str:
         rows = [[f"{r['temperature_K']:g}", f"{r['rate_per_ps']:.3g}", f"{r['diffusivity_cm2_per_s']:.3g}"]
                 for r in result.rates]
         lines.append(table(rows, ["T/K", "rate, 1/ps", "D of such hops alone, cm²/s"]))
-    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
+    warnings = list(result.warnings)
+    if extra["network"] is not None:
+        found = extra["network"]
+        ions = (f"; times {found.vacancies_per_ion:.2f} vacancies per ion" if found.vacancies_per_ion else "")
+        lines.append(f"\na lone {found.walker} on {found.n_sites} sites, {found.n_hops} hops{ions}")
+        lines.append(table([[f"{r['temperature_K']:g}", f"{r['diffusivity_cm2_per_s']:.3g}",
+                             f"{r['uncorrelated_cm2_per_s']:.3g}",
+                             "-" if r["tracer_cm2_per_s"] is None else f"{r['tracer_cm2_per_s']:.3g}"]
+                            for r in found.rows],
+                           ["T/K", f"D of the {found.walker}, cm²/s", "without memory", "D of the ions"]))
+        warnings += found.warnings
+    if extra["beside"] is not None:
+        compared = extra["beside"]
+        lines.append("\n" + table([[r.structure, f"{r.temperature_K:.0f}", f"{r.md_cm2_per_s:.2g}",
+                                    "-" if r.harmonic_cm2_per_s is None else f"{r.harmonic_cm2_per_s:.2g}",
+                                    "-" if r.ratio is None else f"{r.ratio:.2g}"] for r in compared.rows],
+                                  ["structure", "T/K", "D of MD, cm²/s", "harmonic", "ratio"]))
+        lines += [f"{name}: Ea {energy:.2f} eV of MD, {'unknown' if slope is None else f'{slope:.2f} eV'} harmonic"
+                  for name, (energy, slope) in compared.energies.items()]
+        lines += [f"limit: {text}" for text in compared.limits]
+        warnings += compared.warnings
+    return "\n".join(lines + [f"warning: {text}" for text in warnings])

@@ -37,7 +37,8 @@ class HopResult:
     """One hop.
 
     Attributes:
-        names: kinds of the sites. length_A: of the hop, after relaxation. targets: vacant sites of that kind as near.
+        names: kinds of the sites. length_A: of the hop, after relaxation; ideal_length_A: between the named sites.
+            targets: vacant sites of that kind as near. vacancy: whether the target site was emptied for it.
         barrier_eV, reverse_eV: from the relaxed start and end to the saddle. energy_eV: (images,) along the path.
         attempt_THz: Vineyard's, over ``n_vibrating`` atoms near the ion; None when not asked for,
             or where the ends and the top are no minimum and saddle (``warnings`` says which).
@@ -48,7 +49,9 @@ class HopResult:
     names: tuple[str, str]
     atom: int
     length_A: float
+    ideal_length_A: float
     targets: int
+    vacancy: bool
     barrier_eV: float
     reverse_eV: float
     energy_eV: np.ndarray
@@ -207,9 +210,9 @@ def hop(
                       "diffusivity_cm2_per_s": diffusivity_cm2_per_s(rate, length, choice.targets)})
     travelled = np.array([image.positions[choice.atom] for image in images])
     path = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(travelled, axis=0), axis=1))])
-    return HopResult(choice.names, choice.atom, length, choice.targets, barrier, float(energy[top] - energy[-1]),
-                     energy - energy[0], path, converged, attempt, n_vibrating, tuple(rates),
-                     potential.identity.model_dump(mode="json"), _cells(cell, images), tuple(warnings))
+    return HopResult(choice.names, choice.atom, length, choice.length_A, choice.targets, vacancy, barrier,
+                     float(energy[top] - energy[-1]), energy - energy[0], path, converged, attempt, n_vibrating,
+                     tuple(rates), potential.identity.model_dump(mode="json"), _cells(cell, images), tuple(warnings))
 
 
 def _calculator(potential: Potential) -> Any:

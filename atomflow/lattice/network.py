@@ -1,0 +1,234 @@
+"""From the rates of single hops to a diffusivity: a lone walker on the network of named sites, solved exactly.
+
+Hops a → b of rate k_ij and vector d_ij on a periodic network with stationary probabilities p_i diffuse with
+
+    D = ½ Σ_i p_i Σ_j k_ij d_ij d_ijᵀ − Σ_i p_i b_i χ_iᵀ,   b_i = Σ_j k_ij d_ij,   −L χ = b
+
+(L the generator: (Lf)_i = Σ_j k_ij (f_j − f_i); for reversible rates. J. W. Haus & K. W. Kehr, Phys. Rep. 150, 263
+(1987).)
+The first term is the uncorrelated walk, the second what returning from dead ends and low sites takes off: on a lattice
+of equal sites it vanishes and D = z a² k/6.
+
+The walker is the ion where the site that it goes to was vacant (all other sites empty then), or the vacancy where one
+was made (all others full). Both are the ends of dilution: in NZSP three of four sites are full, and ions move together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atomflow.build.nzsp import na_sites
+from atomflow.cell import Cell
+from atomflow.errors import InputError
+from atomflow.lattice.rates import rate_per_ps
+from atomflow.units import BOLTZMANN_EV_PER_K, CM2_PER_S_PER_A2_PER_PS
+
+if TYPE_CHECKING:
+    from atomflow.lattice.hops import HopResult
+
+#: Energies of a kind of site from different hops may differ by this before it is said, in eV.
+_AGREE_EV = 0.05
+#: Below this share of the uncorrelated walk a direction counts as closed.
+_CLOSED = 1e-9
+#: Positions between sites: occupied in some crystals, not counted among Hong's four per formula.
+_BETWEEN = ("mid",)
+
+
+@dataclass(frozen=True)
+class HopKind:
+    """What the network needs of one hop; ``length_A`` is between the ideal sites."""
+
+    names: tuple[str, str]
+    length_A: float
+    barrier_eV: float
+    reverse_eV: float
+    attempt_THz: float
+    vacancy: bool
+
+    @classmethod
+    def of(cls, data: dict[str, Any], where: str = "this hop") -> HopKind:
+        """From :meth:`HopResult.to_json` or its file.
+
+        Raises:
+            InputError: the hop has no attempt frequency, or the file is of another kind.
+        """
+        try:
+            if data["attempt_THz"] is None:
+                raise InputError(f"{where} has no attempt frequency, so no rate")
+            return cls((str(data["names"][0]), str(data["names"][1])), float(data["ideal_length_A"]),
+                       float(data["barrier_eV"]), float(data["reverse_eV"]), float(data["attempt_THz"]),
+                       bool(data["vacancy"]))
+        except (KeyError, TypeError, IndexError) as error:
+            raise InputError(f"{where} is not the hop.json of a hop of this version ({error})") from None
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """D of a lone walker.
+
+    Attributes:
+        walker: ion or vacancy. n_sites, n_hops: of the network in the cell.
+        site_energies_eV: kind → energy of the walker there, the lowest zero.
+        rows: [{temperature_K, diffusivity_cm2_per_s (of the walker, mean over directions), tensor_cm2_per_s,
+            uncorrelated_cm2_per_s, tracer_cm2_per_s}]; the last is D of the ions: of the walker where it is the ion,
+            times vacancies per ion where it is a vacancy, None where their number is not known.
+        vacancies_per_ion: x/(1 − x), x vacant sites of all, from the composition of the cell it was made in.
+    """
+
+    walker: str
+    n_sites: int
+    n_hops: int
+    site_energies_eV: dict[str, float]
+    vacancies_per_ion: float | None
+    rows: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def read_hop(place: str | Path) -> HopKind:
+    """The hop in a folder of ``atomflow hop``, or in its hop.json."""
+    path = Path(place)
+    path = path / "hop.json" if path.is_dir() else path
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    return HopKind.of(data, str(path))
+
+
+def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Sequence[float]) -> NetworkResult:
+    """D of a lone walker whose hops are these, on all sites of the cell that they connect.
+
+    A hop stands for all pairs of sites of its kinds up to a tenth longer than it.
+
+    Raises:
+        InputError: no hop, hops of an ion and of a vacancy mixed, or a hop twice.
+    """
+    kinds = [hop if isinstance(hop, HopKind) else HopKind.of(hop.to_json()) for hop in hops]
+    if not kinds:
+        raise InputError("a network needs at least one hop")
+    if len({kind.vacancy for kind in kinds}) > 1:
+        raise InputError("hops of an ion to a vacant site and hops into a vacancy that was made do not mix")
+    if len({(frozenset(kind.names), round(kind.length_A, 1)) for kind in kinds}) < len(kinds):
+        raise InputError("the same hop is given twice")
+    names, sites = na_sites(cell)
+    energies, warnings = _site_energies(kinds)
+    used = np.flatnonzero(np.isin(names, list(energies)))
+    edges = _edges(cell, names[used], sites[used], kinds)
+    rows, closed = [], 0
+    per_ion = _vacancies_per_ion(cell, names) if kinds[0].vacancy else 1.0
+    for kelvin in temperatures_K:
+        weight = np.exp(-np.array([energies[name] for name in names[used]]) / (BOLTZMANN_EV_PER_K * kelvin))
+        tensor, free = _diffusivity(edges, weight / weight.sum(), kinds, energies, kelvin)
+        open_ = np.linalg.eigvalsh(tensor) > _CLOSED * float(np.trace(free))
+        closed = max(closed, 3 - int(open_.sum()))
+        mean = float(np.trace(tensor)) / 3.0 if open_.any() else 0.0
+        rows.append({"temperature_K": float(kelvin), "diffusivity_cm2_per_s": mean,
+                     "tensor_cm2_per_s": tensor.tolist(), "uncorrelated_cm2_per_s": float(np.trace(free)) / 3.0,
+                     "tracer_cm2_per_s": None if per_ion is None else mean * per_ion})
+    if closed:
+        warnings.append(f"these hops alone lead nowhere in {closed} of three directions: add others (--also)")
+    return NetworkResult("vacancy" if kinds[0].vacancy else "ion", len(used), len(edges[0]), energies,
+                         per_ion if kinds[0].vacancy else None, tuple(rows), tuple(warnings))
+
+
+def _site_energies(kinds: Sequence[HopKind]) -> tuple[dict[str, float], list[str]]:
+    """Energy of the walker on each kind of site, by least squares over the hops; the lowest is zero."""
+    names = sorted({name for kind in kinds for name in kind.names})
+    matrix = np.zeros((len(kinds) + 1, len(names)))
+    rises = np.zeros(len(kinds) + 1)
+    for row, kind in enumerate(kinds):
+        first, last = _ends(kind)
+        matrix[row, names.index(last)] += 1.0
+        matrix[row, names.index(first)] -= 1.0
+        rises[row] = _rise(kind)
+    matrix[-1] = 1.0
+    solved = np.linalg.lstsq(matrix, rises, rcond=None)[0]
+    off = float(np.abs(matrix[:-1] @ solved - rises[:-1]).max())
+    notes = [f"the hops do not agree on the energies of the sites, by up to {off:.2f} eV: least squares are used"]
+    energies = {name: float(energy - solved.min()) for name, energy in zip(names, solved, strict=True)}
+    return energies, notes if off > _AGREE_EV else []
+
+
+def _ends(kind: HopKind) -> tuple[str, str]:
+    """Where the walker starts and ends: a vacancy goes the other way than its ion."""
+    return (kind.names[1], kind.names[0]) if kind.vacancy else kind.names
+
+
+def _rise(kind: HopKind) -> float:
+    """Energy at the walker's end above that at its start: the cell after the hop above the cell before."""
+    return kind.barrier_eV - kind.reverse_eV
+
+
+def _edges(cell: Cell, names: np.ndarray, sites: np.ndarray, kinds: Sequence[HopKind]
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(E,) from, (E,) to, (E, 3) vectors and (E,) kinds of all hops out of the sites of one cell, images counted."""
+    shifts = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), -1).reshape(-1, 3) @ cell.lattice_A
+    vectors = sites[None, :, None] - sites[:, None, None] + shifts
+    lengths = np.linalg.norm(vectors, axis=3)
+    found: list[tuple[int, int, np.ndarray, int]] = []
+    taken = np.zeros(lengths.shape, dtype=bool)
+    for index, kind in sorted(enumerate(kinds), key=lambda item: item[1].length_A):
+        for one, other in {kind.names, kind.names[::-1]}:
+            pair = (names[:, None] == one) & (names[None, :] == other)
+            near = pair[:, :, None] & (lengths > 0.1) & (lengths < 1.1 * kind.length_A + 0.05) & ~taken
+            taken |= near
+            found += [(int(i), int(j), vectors[i, j, s], index) for i, j, s in np.argwhere(near)]
+    missing = sorted({name for kind in kinds for name in kind.names} - set(names.tolist()))
+    if missing:
+        raise InputError(f"the cell has no site {', '.join(missing)}: hops of one network are of one kind of cell")
+    start, end, vector, which = zip(*found, strict=True)
+    return np.array(start), np.array(end), np.array(vector), np.array(which)
+
+
+def _diffusivity(edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], share: np.ndarray,
+                 kinds: Sequence[HopKind], energies: dict[str, float], kelvin: float) -> tuple[np.ndarray, np.ndarray]:
+    """(3, 3) D in cm²/s of the walk, and of the walk without its memory."""
+    start, end, vector, which = edges
+    flow = np.array([_flow(kinds[k], energies, kelvin) for k in which])
+    partition = share.max()  # of a site of energy zero
+    current = flow * partition  # p_i k_ij, the same both ways
+    free = 0.5 * np.einsum("e,ea,eb->ab", current, vector, vector)
+    n = len(share)
+    drift = np.zeros((n, 3))
+    np.add.at(drift, start, current[:, None] * vector)
+    laplacian = np.zeros((n, n))
+    np.add.at(laplacian, (start, start), current)
+    np.add.at(laplacian, (start, end), -current)
+    memory = drift.T @ _solve(laplacian, drift)
+    return (free - memory) * CM2_PER_S_PER_A2_PER_PS, free * CM2_PER_S_PER_A2_PER_PS
+
+
+def _solve(laplacian: np.ndarray, drift: np.ndarray) -> np.ndarray:
+    """χ with laplacian χ = drift, zero on one site of every connected part of the network."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, part = connected_components(laplacian != 0)
+    free = np.ones(len(laplacian), dtype=bool)
+    free[np.unique(part, return_index=True)[1]] = False
+    chi = np.zeros_like(drift)
+    scale = float(laplacian.max())
+    chi[free] = np.linalg.solve(laplacian[np.ix_(free, free)] / scale, drift[free] / scale)
+    return chi
+
+
+def _flow(kind: HopKind, energies: dict[str, float], kelvin: float) -> float:
+    """Rate over the top, counted from a site of energy zero: equal both ways (detailed balance)."""
+    first, last = _ends(kind)
+    top = 0.5 * (energies[first] + kind.barrier_eV + energies[last] + kind.reverse_eV)
+    return rate_per_ps(kind.attempt_THz, top, kelvin)
+
+
+def _vacancies_per_ion(cell: Cell, names: np.ndarray) -> float | None:
+    """x/(1 − x) from the ions and sites of the cell (before a vacancy was made), sites between others not counted."""
+    sites = int((~np.isin(names, _BETWEEN)).sum())
+    ions = int((cell.symbols == "Na").sum())
+    return (sites - ions) / ions if 0 < ions < sites else None
