@@ -11,7 +11,7 @@ pytest.importorskip("mace")
 
 from mace_toys import tiny_files  # noqa: E402
 
-from atomflow import md, potentials, runs  # noqa: E402
+from atomflow import campaign, md, potentials, runs  # noqa: E402
 from atomflow.cell import Cell, write_cell  # noqa: E402
 from atomflow.cli.main import run  # noqa: E402
 from atomflow.distill.doubt import Doubted, doubt_quality, rank_correlation  # noqa: E402
@@ -296,6 +296,18 @@ def test_doubt_of_a_run_and_of_a_cell(files, models, watched, cell, tmp_path, ca
     assert run(["potential", "doubt", str(tmp_path / "nothing"), *with_files]) == 2
     assert run(["potential", "doubt", "-p", str(files[0])]) == 2
     assert "either a cell or trajectory, or --labelled" in capsys.readouterr().err
+
+
+def test_a_campaign_names_a_committee_beside_its_file(files, cell, tmp_path):
+    for file in files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    write_cell(cell, tmp_path / "cell.extxyz")
+    (tmp_path / "toy.yaml").write_text(
+        "name: toy\nstructures: {toy: {file: cell.extxyz}}\nmd: {time_ps: 1}\ntemperatures_K: [300]\n"
+        f"potential: {{name: {files[0].name}, device: cpu, committee: [{files[1].name}]}}\n"
+    )
+    potential = campaign.load(tmp_path / "toy.yaml").load_potential()
+    assert [member.file for member in potential.identity.committee] == [str(tmp_path / files[1].name)]
 
 
 # --- what doubt is worth ---------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pydantic
 
@@ -16,18 +16,26 @@ from atomflow.errors import InputError
 from atomflow.md.config import MDConfig
 from atomflow.quench.config import QuenchConfig
 
+if TYPE_CHECKING:
+    from atomflow.potentials import Potential
+
 #: keys of an MD configuration that the campaign sets itself
 _OWN_MD_KEYS = {"temperature_K": "temperatures_K", "seed": "seeds"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class PotentialChoice(StrictModel):
-    """Which potential: a name of ``atomflow potential list`` or a model file (relative to the campaign file)."""
+    """Which potential: a name of ``atomflow potential list``, a model file, or a folder that ``potential train`` wrote.
+
+    ``committee`` are further model files, in place of the potential's own committee, if it has one. Paths are relative
+    to the campaign file.
+    """
 
     name: str
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "auto"
     trust_model: bool = False
+    committee: tuple[str, ...] = ()
 
 
 class CampaignConfig(StrictModel):
@@ -95,9 +103,19 @@ class CampaignConfig(StrictModel):
         return parse(MDConfig, {**keys, "temperature_K": temperature_K, "seed": seed}, where)
 
     def potential_name(self) -> str:
-        """The potential's name, or the path of its file."""
+        """The potential's name, or the path of its file or folder."""
         path = Path(self.folder, self.potential.name).expanduser()
-        return str(path.resolve()) if path.is_file() else self.potential.name
+        is_there = path.is_file() or (path.is_dir() and any(path.glob("*.mace.npz")))
+        return str(path.resolve()) if is_there else self.potential.name
+
+    def load_potential(self, device: str | None = None) -> Potential:
+        """The potential, on ``device`` rather than where the campaign wants it, if given."""
+        from atomflow import potentials
+
+        choice = self.potential
+        committee = [Path(self.folder, file).expanduser() for file in choice.committee]
+        return potentials.load(self.potential_name(), device=device or choice.device, dtype=choice.dtype,
+                               trust_model=choice.trust_model, committee=committee)
 
     def build(self, structure: str, where: str = "campaign") -> Cell:
         """The cell of ``structure``, before any quench or relaxation.

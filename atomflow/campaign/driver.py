@@ -98,11 +98,7 @@ def prepared(config: CampaignConfig, folder: Path) -> Iterator[Prepared]:
 
 def load_identity(config: CampaignConfig, cells: dict[str, Cell]) -> dict[str, Any]:
     """Identity of the campaign's potential, after checking that it knows every element."""
-    from atomflow import potentials
-
-    choice = config.potential
-    potential = potentials.load(config.potential_name(), device="cpu", dtype=choice.dtype,
-                                trust_model=choice.trust_model)
+    potential = config.load_potential(device="cpu")
     for name, cell in cells.items():
         try:
             potential.check_elements(cell.numbers)

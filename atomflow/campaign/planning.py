@@ -93,13 +93,9 @@ def plan(config: CampaignConfig) -> Plan:
     Raises:
         InputError: whatever :func:`atomflow.campaign.run` would refuse of the configuration.
     """
-    from atomflow import potentials
-
     check(config)
     cells = {name: config.build(name) for name in config.structures}
-    choice = config.potential
-    potential = potentials.load(config.potential_name(), device=choice.device, dtype=choice.dtype,
-                                trust_model=choice.trust_model)
+    potential = config.load_potential()
     for cell in cells.values():
         potential.check_elements(cell.numbers)
     identity = potential.identity.model_dump(mode="json")

@@ -72,14 +72,10 @@ def work(folder: Path, tasks: Sequence[str]) -> None:
 def _load_potential(config: CampaignConfig, identity: dict[str, Any]) -> Any:
     import torch
 
-    from atomflow import potentials
-
     torch.set_num_threads(config.resources.threads_per_process)
-    choice = config.potential
-    potential = potentials.load(config.potential_name(), device=choice.device, dtype=choice.dtype,
-                                trust_model=choice.trust_model)
+    potential = config.load_potential()
     if potential.identity.sha256 != identity["sha256"]:
-        raise InputError(f"the potential {choice.name} is not the one the campaign was started with "
+        raise InputError(f"the potential {config.potential.name} is not the one the campaign was started with "
                          f"({potential.identity.sha256[:12]}, not {identity['sha256'][:12]})")
     return potential
 

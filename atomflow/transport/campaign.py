@@ -26,7 +26,7 @@ MAX_TEMPERATURE_ERROR = 0.05
 MAX_TEMPERATURE_SIGMA = 3.0
 #: Settings in which runs of one Arrhenius line may differ: a colder run may be longer, with rarer frames.
 _NOT_PHYSICS = ("seed", "temperature_K", "time_ps", "equilibration_ps", "frame_interval_fs", "thermo_interval_fs",
-                "checkpoint_interval_ps")
+                "checkpoint_interval_ps", "doubt_interval_fs", "doubt_warn_eV_per_A", "doubt_stop_eV_per_A")
 #: meV/atom/ps of the conserved energy; above it the run is not at equilibrium with its own Hamiltonian.
 MAX_ENERGY_DRIFT = 10.0
 #: (structure, temperature, what else the physics depends on, frame interval): runs of one key are pooled.
