@@ -5,7 +5,8 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 
 from atomflow.distill import errors_table
-from atomflow.distill.card import card_data, write_card
+from atomflow.distill.card import card_data
+from atomflow.distill.card_page import write_card
 from atomflow.distill.errors_table import Pair
 from atomflow.distill.frames import Frame, Labels
 from atomflow.errors import InputError

@@ -1,4 +1,4 @@
-"""``atomflow potential sample | label | train | card``: a fast student from a slow teacher."""
+"""``atomflow potential sample | label | train``: a fast student from a slow teacher."""
 
 from __future__ import annotations
 
@@ -99,42 +99,7 @@ def train(
         output.show(f"student in {path}; measure it with: atomflow potential card {out} -o card.html")
 
 
-def card(
-    model: Path = typer.Argument(..., help="Folder written by `train`."),
-    out: Path = typer.Option(Path("card.html"), "-o", "--output", help="HTML file; the same as JSON beside it."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
-) -> None:
-    """Measure a student against its teacher on the held-out systems: one HTML page and its JSON.
-
-    \b
-    Example:
-      atomflow potential card model/ -o card.html
-    """
-    from atomflow import plain, potentials
-    from atomflow.cli import output
-    from atomflow.distill import card as cards
-
-    frames, about = cards.labelled_frames(model)
-    if not any(model.glob("*.mace.npz")):
-        raise InputError(f"{model} holds no trained student yet (no .mace.npz); run atomflow potential train first")
-    student = potentials.load(model)
-
-    def show(done: int) -> None:
-        if done % 20 == 0:
-            output.say(f"{done} test frames evaluated")
-
-    data, pairs = cards.card_data(frames, student, about, show)
-    path = cards.write_card(data, pairs, out)
-    if json_:
-        output.emit_json(data)
-        return
-    rows = [[row["group"], str(row["frames"]), f"{row['force_rmse_eV_per_A']['value']:.3f}", f"{row['slope']:.3f}",
-             f"{row['energy_spread_meV_per_atom']:.1f}"] for row in data["by_family"]]
-    output.show(plain.table(rows, ["held out", "frames", "force RMSE eV/Å", "slope", "energy spread meV/atom"]))
-    output.show(f"card in {path}")
-
-
 def mount(app: typer.Typer) -> None:
-    """Add the four verbs to ``atomflow potential``."""
-    for command in (sample, label, train, card):
+    """Add the verbs to ``atomflow potential``."""
+    for command in (sample, label, train):
         app.command()(command)

@@ -1,0 +1,67 @@
+"""How much the sections of a card measure: a YAML file given with ``--settings``, every value with a default."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from atomflow.config import StrictModel
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class CardSettings(StrictModel):
+    """What is measured, and for how long; times in ps of dynamics, temperatures in K.
+
+    Attributes:
+        crystals: from ``structures/``, for lattice parameters and reaction energies; those with unknown elements are
+            left out. fmax_eV_per_A, relax_steps: of every relaxation.
+        eos_crystals, eos_strain, eos_points: volumes (1 ± eos_strain)³ of each.
+        phonon_displacement_A: of one atom at a time, in ordered C2/c NZSP.
+        hop_seeds: random 40-atom decorations of NZSP, in each of which one Na goes to the nearest empty site.
+            hop_images: between the ends.
+        order_*: dynamics of student and teacher beside one another, ordered 40-atom cell.
+        diffusion_*: dynamics of the student and of CHGNet, 80 atoms.
+        drift_*: constant energy. stability_*: runs that must not fall apart, NZSP and, where boron is known, ZBO.
+        speed_atoms: cells of about so many atoms are timed.
+    """
+
+    crystals: tuple[str, ...] = (
+        "ZnO_P63mc",
+        "ZrO2_baddeleyite_P21c",
+        "SiO2_quartz",
+        "ZrSiO4_zircon_I41amd",
+        "Na2O_Fm-3m",
+        "Na2SiO3_Cmc21",
+        "B2O3-I_P3121",
+        "NaBO2_R-3c",
+        "BPO4_I-4",
+        "Zn4B6O13_I-43m",
+        "Na3PO4_alpha",
+        "NaZr2P3O12_R-3c_Hong1976",
+    )
+    fmax_eV_per_A: Positive = 0.02
+    relax_steps: Count = 150
+    eos_crystals: tuple[str, ...] = ("NZSP_C2c_ordered_DFT_Xie2023", "ZnO_P63mc", "Zn4B6O13_I-43m")
+    eos_strain: float = Field(0.02, gt=0, lt=0.1)
+    eos_points: int = Field(7, ge=5)
+    phonon_displacement_A: Positive = 0.01
+    hop_seeds: tuple[int, ...] = (1, 2, 3)
+    hop_images: Count = 3
+    hop_steps: Count = 60
+    order_temperature_K: Positive = 1000.0
+    order_student_ps: Positive = 4.0
+    order_teacher_ps: Positive = 0.4
+    diffusion_temperatures_K: tuple[Positive, ...] = (1500.0, 1000.0)
+    diffusion_ps: Positive = 10.0
+    diffusion_seeds: Count = 1
+    drift_temperature_K: Positive = 1000.0
+    drift_ps: Positive = 2.0
+    stability_seeds: Count = 2
+    stability_nzsp_K: Positive = 1500.0
+    stability_nzsp_ps: Positive = 20.0
+    stability_zbo_K: Positive = 2500.0
+    stability_zbo_ps: Positive = 5.0
+    speed_atoms: tuple[Count, ...] = (80, 640)

@@ -1,0 +1,154 @@
+"""What is asked of student and teacher alike: relaxing, a band, dynamics, single points. Needs numpy and ASE only.
+
+This file imports nothing of atomflow: it runs in the teacher's environment too, so that both sides do the same thing.
+A task is ``{"operation": name, "cells": [cell, ...], "settings": {...}}`` and a cell ``{"numbers", "positions_A",
+"lattice_A"}``; tasks and results are plain JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import ase
+import numpy as np
+
+
+def perform(task: dict[str, Any], calculator: Any) -> dict[str, Any]:
+    """The result of a task with an ASE calculator; ``seconds`` and ``evaluations`` say what it cost."""
+    cells = [to_atoms(cell) for cell in task["cells"]]
+    counted = _Counted(calculator)
+    for atoms in cells:
+        atoms.calc = counted.calculator
+    begun = time.monotonic()
+    result = OPERATIONS[task["operation"]](cells, **task.get("settings", {}))
+    return {
+        **result,
+        "seconds": time.monotonic() - begun,
+        "evaluations": counted.calls,
+        "seconds_per_atom": counted.seconds / max(counted.atoms, 1),
+    }
+
+
+class _Counted:
+    """Counts a calculator's evaluations, the atoms in them and the seconds they took."""
+
+    def __init__(self, calculator: Any) -> None:
+        self.calculator, self.calls, self.atoms, self.seconds = calculator, 0, 0, 0.0
+        inner = type(calculator).calculate
+
+        def calculate(atoms: Any = None, *args: Any, **named: Any) -> None:
+            begun = time.monotonic()
+            inner(calculator, atoms, *args, **named)
+            self.seconds += time.monotonic() - begun
+            self.calls, self.atoms = self.calls + 1, self.atoms + len(calculator.atoms if atoms is None else atoms)
+
+        calculator.calculate = calculate
+
+
+def to_atoms(cell: dict[str, Any]) -> ase.Atoms:
+    """ASE atoms of a cell, periodic in all directions."""
+    return ase.Atoms(cell["numbers"], positions=cell["positions_A"], cell=cell["lattice_A"], pbc=True)
+
+
+def to_cell(atoms: ase.Atoms) -> dict[str, Any]:
+    """The JSON-able cell of ASE atoms."""
+    return {
+        "numbers": [int(z) for z in atoms.numbers],
+        "positions_A": atoms.positions.tolist(),
+        "lattice_A": atoms.cell.array.tolist(),
+    }
+
+
+def single(cells: list[ase.Atoms]) -> dict[str, Any]:
+    """Energy, forces and stress of every cell."""
+    return {
+        "energies_eV": [float(atoms.get_potential_energy()) for atoms in cells],
+        "forces_eV_per_A": [np.asarray(atoms.get_forces(), float).tolist() for atoms in cells],
+        "stresses_eV_per_A3": [np.asarray(atoms.get_stress(voigt=False), float).tolist() for atoms in cells],
+    }
+
+
+def relax(
+    cells: list[ase.Atoms], cell_too: bool = True, fmax_eV_per_A: float = 0.02, steps: int = 200
+) -> dict[str, Any]:
+    """Every cell at rest, its lattice too unless told otherwise, and the largest force left in each."""
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import LBFGS
+
+    left = []
+    for atoms in cells:
+        target: Any = FrechetCellFilter(atoms) if cell_too else atoms
+        LBFGS(target, logfile=os.devnull).run(fmax=fmax_eV_per_A, steps=steps)
+        left.append(float(np.linalg.norm(target.get_forces(), axis=1).max()))
+    return {
+        "cells": [to_cell(atoms) for atoms in cells],
+        "largest_forces_eV_per_A": left,
+        "energies_eV": [float(atoms.get_potential_energy()) for atoms in cells],
+    }
+
+
+def band(cells: list[ase.Atoms], images: int = 3, fmax_eV_per_A: float = 0.05, steps: int = 60) -> dict[str, Any]:
+    """Climbing nudged elastic band between the first and the last cell, both relaxed at their lattice.
+
+    The start of the band is what stands between them, or, where nothing does, ``images`` images interpolated by
+    distances (IDPP).
+    """
+    from ase.mep import NEB
+    from ase.optimize import FIRE, LBFGS
+
+    calculator = cells[0].calc
+    for end in (cells[0], cells[-1]):
+        LBFGS(end, logfile=os.devnull).run(fmax=fmax_eV_per_A / 2, steps=3 * steps)
+    given = len(cells) > 2
+    path = cells if given else [cells[0], *(cells[0].copy() for _ in range(images)), cells[-1]]
+    for image in path[1:-1]:
+        image.calc = calculator
+    chain = NEB(path, k=0.3, climb=False, allow_shared_calculator=True, method="improvedtangent")
+    if not given:
+        chain.interpolate(method="idpp", mic=True)
+    optimizer: Any = FIRE(chain, logfile=os.devnull)  # type: ignore[arg-type]
+    optimizer.run(fmax=4 * fmax_eV_per_A, steps=steps // 2)
+    chain.climb = True
+    converged = bool(optimizer.run(fmax=fmax_eV_per_A, steps=steps))
+    energies = np.array([image.get_potential_energy() for image in path])
+    top = int(energies.argmax())
+    return {
+        "cells": [to_cell(image) for image in path],
+        "energies_eV": energies.tolist(),
+        "converged": converged,
+        "forward_eV": float(energies[top] - energies[0]),
+        "backward_eV": float(energies[top] - energies[-1]),
+    }
+
+
+def dynamics(
+    cells: list[ase.Atoms],
+    temperature_K: float = 1000.0,
+    steps: int = 500,
+    timestep_fs: float = 2.0,
+    friction_per_fs: float = 0.01,
+    every: int = 10,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """Langevin dynamics of one cell at constant volume: positions (F, N, 3) every so many steps, temperatures (F,)."""
+    from ase import units
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    atoms = cells[0]
+    random = np.random.RandomState(seed)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=1.6 * temperature_K, rng=random)
+    motion = Langevin(
+        atoms, timestep_fs * units.fs, temperature_K=temperature_K, friction=friction_per_fs / units.fs, rng=random
+    )
+    frames, temperatures = [], []
+    for _ in range(steps // every):
+        motion.run(every)
+        frames.append(np.round(atoms.positions, 5).tolist())
+        temperatures.append(float(atoms.get_temperature()))
+    return {"positions_A": frames, "temperatures_K": temperatures, "frame_interval_fs": every * timestep_fs}
+
+
+OPERATIONS = {"single": single, "relax": relax, "band": band, "dynamics": dynamics}
