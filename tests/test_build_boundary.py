@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
+from atomflow import crystals
 from atomflow.build.boundary import build_boundary, nzsp_crystal
 from atomflow.build.coincidence import matches, reduced, sublattices
 from atomflow.build.grains import KINDS
@@ -250,6 +251,9 @@ def test_command(tmp_path, capsys):
     for wrong in (["--plane", "0", "0", "0"], ["--plane", "1", "1", "0", "--kind", "bend"], ["--plane", "1", "x", "0"]):
         assert run(["build", "boundary", *wrong, "-o", str(path)]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    metal = crystals.folder() / "Na_bcc.cif"
+    assert run(["build", "boundary", "--plane", "1", "1", "0", "--crystal", str(metal), "-o", str(path)]) == 2
+    assert "cut from NZSP" in capsys.readouterr().err
     glass = tmp_path / "glass.extxyz"
     from atomflow.build.glass import build_glass
 

@@ -63,6 +63,8 @@ def test_many_cells_relax_as_each_alone_and_none_is_changed(potential):
         assert one.converged
         np.testing.assert_allclose(one.cell.lattice_A[:2], cell.lattice_A[:2])
     assert [cell.sha256 for cell in cells] == before
+    with pytest.raises(InputError, match="not relaxed since"):
+        crystals_of(together[0].cell)
     # grains a fifth of an angstrom apart close up to the crystal again
     assert together[1].cell.lattice_A[2, 2] == pytest.approx(6 * A_A, abs=1e-2)
 
@@ -238,7 +240,8 @@ def test_commands(tmp_path, capsys):
 def _as_metal(cell, **facts):
     n = cell.provenance["atoms_of_grain_a"]
     regions = np.where(np.arange(len(cell)) < n, "grain_a", "metal")
-    return Cell(cell.numbers, cell.positions_A, cell.lattice_A, regions, None, {**cell.provenance, **facts})
+    more = {"metal_atoms": len(cell) - n, **facts}
+    return Cell(cell.numbers, cell.positions_A, cell.lattice_A, regions, None, {**cell.provenance, **more})
 
 
 def test_adhesion_is_the_bonds_across(potential):

@@ -120,7 +120,7 @@ def _thickness(request: SealedRequest, glass: Cell | None) -> float:
 
 def boundary_facts(cell: Cell) -> dict[str, Any]:
     """What the builder of a boundary noted; heights follow the cell when it was relaxed since."""
-    found = _holding("atoms_of_grain_a", cell.provenance)
+    found = holding("atoms_of_grain_a", cell.provenance)
     if found is None or "glass" in set(cell.regions):
         raise InputError("this is not a bare boundary; build one with atomflow build boundary (extxyz keeps its facts)")
     if np.abs(cell.lattice_A[:2, 2]).max() > 1e-3:
@@ -130,13 +130,13 @@ def boundary_facts(cell: Cell) -> dict[str, Any]:
     return {**found, "boundaries": places, "height_A": float(cell.lattice_A[2, 2])}
 
 
-def _holding(key: str, facts: Any) -> dict[str, Any] | None:
+def holding(key: str, facts: Any) -> dict[str, Any] | None:
     """The first dict in nested facts that has the key."""
     if not isinstance(facts, dict):
         return None
     if key in facts:
         return facts
-    return next((found for value in facts.values() if (found := _holding(key, value)) is not None), None)
+    return next((found for value in facts.values() if (found := holding(key, value)) is not None), None)
 
 
 def _film_of(request: SealedRequest, glass: Cell | None, area_A2: float, film_A: float) -> _Film:

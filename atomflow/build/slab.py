@@ -83,7 +83,7 @@ def grouped(cell: Cell) -> Groups:
     symbols = cell.symbols
     fractional = cell.fractional
     is_t, is_o = np.isin(symbols, ("Si", "P")), symbols == "O"
-    if is_o.sum() != 4 * is_t.sum() or not set(symbols) <= {"Na", "Zr", "Zn", "Si", "P", "O"}:
+    if not is_t.any() or is_o.sum() != 4 * is_t.sum() or not set(symbols) <= {"Na", "Zr", "Zn", "Si", "P", "O"}:
         raise InputError("slabs are cut from NZSP: Na, Zr, Si, P and O with four O for every Si and P")
     centre_atoms = np.flatnonzero(~is_o)
     group_of = np.full(len(cell), -1)

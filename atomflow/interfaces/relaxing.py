@@ -7,7 +7,7 @@ CPU, which is faster there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,9 @@ def relax_many(
     for cell in cells:
         potential.check_elements(cell.numbers)
     batch = batch or Batch(potential)
+    identity = potential.identity
+    mark = {"relaxed": {"potential": identity.name, "potential_sha256": identity.sha256, "fmax_eV_per_A": fmax_eV_per_A,
+                        "cell_too": "normal only" if free_normal else False}}  # fmt: skip
     frames = [cell.to_ase() for cell in cells]
     moving: list[Any] = [FreeNormal(frame) if free_normal else frame for frame in frames]
     optimisers: list[Any] = [LBFGS(each, logfile=None) for each in moving]  # type: ignore[arg-type]
@@ -174,6 +177,7 @@ def relax_many(
                 report(k, steps[k], energy, fmax, lambda k=k: _cell(cells[k], frames[k]))  # type: ignore[misc]
             if fmax <= fmax_eV_per_A or steps[k] >= max_steps:
                 now = _cell(cells[k], frames[k])
+                now = replace(now, provenance={**now.provenance, **mark})
                 found[k] = Relaxed(now, energy, fmax, steps[k], fmax <= fmax_eV_per_A)
                 continue
             optimisers[k].step()

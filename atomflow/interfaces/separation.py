@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.build.sealed import boundary_facts
+from atomflow.build.sealed import boundary_facts, holding
 from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.interfaces.relaxing import Batch, Relaxed, Say, energies_eV, relax_many, teller
@@ -115,7 +115,8 @@ def adhesion(
         say("relaxing the parts alone")
         alone = relax_many([separate], potential, False, fmax_eV_per_A, max_steps, teller(say), batch)[0]
     converged = together.converged and (alone is None or alone.converged)
-    strain = float(cell.provenance.get("strain", 0.0)) if "metal" in set(cell.regions) else 0.0
+    contact = holding("metal_atoms", cell.provenance) or {}
+    strain = float(contact.get("strain", 0.0))
     warnings = [] if converged else ["not every relaxation converged; raise --max-steps"]
     if (caution := potential.identity.caution(cell.numbers)) is not None:
         warnings.append(caution)
@@ -136,9 +137,9 @@ def parts_of(cell: Cell) -> list[Part]:
     if "metal" in regions:
         metal = cell.regions == "metal"
         named = [("solid", ~metal), ("metal", metal)]
-    elif "glass" in regions and "films" in cell.provenance:
-        grains = sum(cell.provenance["composition"]["grains"].values())
-        n_a, films = cell.provenance["boundary"]["atoms_of_grain_a"], len(cell.provenance["films"])
+    elif "glass" in regions and (facts := holding("films", cell.provenance)) is not None:
+        grains = sum(facts["composition"]["grains"].values())
+        n_a, films = facts["boundary"]["atoms_of_grain_a"], len(facts["films"])
         each = (len(cell) - grains) // films
         named = [("grain a", n < n_a), ("grain b", (n >= n_a) & (n < grains))]
         named += [(f"film {k + 1}", (n >= grains + k * each) & (n < grains + (k + 1) * each)) for k in range(films)]
