@@ -1,0 +1,212 @@
+"""Converged density functional forces beside the student's and the teacher's.
+
+    python workflows/potential/dft/single_points.py make -o points/
+    python3 workflows/potential/dft/gpaw_worker.py points/points.json points/results 40
+    python workflows/potential/dft/single_points.py compare points/ -p NAME [--teacher 7net-l3i5 --python PATH]
+
+``make`` writes small crystals, every atom rattled by 0.05 Å, and for each the settings to compute it with: a reference,
+a higher cutoff (in plane waves, cutoff and basis are one) and other k-points. ``compare`` shows by how much the forces
+change between settings before it compares anything with them, and writes ``results.json``. DFT here judges; nothing is
+trained on it. PBE on both sides: the teachers' training set (MPtrj) has PBE, and a Hubbard U on none of these elements.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+
+from atomflow import crystals, plain, potentials
+from atomflow.distill import frames, label
+
+CUTOFF_EV, HIGHER_EV, RATTLE_A = 700.0, 950.0, 0.05
+#: Mean-value point of the zone (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)): where Γ and it agree, one is enough.
+MEAN_VALUE = [[0.25, 0.25, 0.25]]
+#: name: (crystal, k-grid of the reference, other k-points, whether the higher cutoff is computed too)
+POINTS: dict[str, tuple[str, list[Any], list[Any] | None, bool]] = {
+    "Na2O": ("Na2O_Fm-3m", [3, 3, 3], [4, 4, 4], True),
+    "BPO4": ("BPO4_I-4", [2, 2, 2], [3, 3, 3], True),
+    "ZnO": ("ZnO_P63mc", [3, 3, 2], [4, 4, 3], True),
+    "ZrO2": ("ZrO2_baddeleyite_P21c", [2, 2, 2], [3, 3, 3], True),
+    "SiO2": ("SiO2_quartz", [2, 2, 2], None, True),
+    "ZrSiO4": ("ZrSiO4_zircon_I41amd", [2, 2, 2], None, False),
+    "Na2SiO3": ("Na2SiO3_Cmc21", [2, 2, 2], None, False),
+    "B2O3": ("B2O3-I_P3121", [2, 2, 1], None, False),
+    "NZSP": ("NZSP_C2c_ordered_DFT_Xie2023", [1, 1, 1], MEAN_VALUE, False),
+    "Zn4B6O13": ("Zn4B6O13_I-43m", [1, 1, 1], MEAN_VALUE, False),
+    "NaBO2": ("NaBO2_R-3c", [1, 1, 1], MEAN_VALUE, False),
+}
+
+
+def point(name: str, seed: int) -> ase.Atoms:
+    """The primitive cell of a crystal, rattled."""
+    structure = crystals.load(POINTS[name][0]).get_primitive_structure()
+    positions = structure.cart_coords + np.random.default_rng(seed).normal(0, RATTLE_A, structure.cart_coords.shape)
+    return ase.Atoms(
+        [site.specie.symbol for site in structure], positions=positions, cell=structure.lattice.matrix, pbc=True
+    )
+
+
+def make(folder: Path) -> None:
+    """``points.json``: geometry and settings; ``cost`` orders the work, cheap and references first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    points = []
+    for seed, (name, (crystal, grid, other, higher)) in enumerate(POINTS.items(), 1):
+        atoms = point(name, seed)
+        wanted = [("reference", CUTOFF_EV, grid)]
+        wanted += [("cutoff", HIGHER_EV, grid)] if higher else []
+        wanted += [("k-points", CUTOFF_EV, other)] if other else []
+        settings = [
+            {
+                "what": what,
+                "cutoff_eV": cutoff,
+                "k": k,
+                "cost": _cost(atoms, cutoff, k) * (3 if what != "reference" else 1),
+            }
+            for what, cutoff, k in wanted
+        ]
+        points.append(
+            {
+                "name": name,
+                "crystal": crystal,
+                "formula": atoms.get_chemical_formula(),
+                "seed": seed,
+                "numbers": atoms.numbers.tolist(),
+                "positions_A": atoms.positions.tolist(),
+                "lattice_A": atoms.cell.array.tolist(),
+                "settings": settings,
+            }
+        )
+    (folder / "points.json").write_text(json.dumps(points))
+    print(f"{len(points)} points, {sum(len(p['settings']) for p in points)} calculations, in {folder / 'points.json'}")
+
+
+def _cost(atoms: ase.Atoms, cutoff_eV: float, k: list[Any]) -> float:
+    """Plane waves × bands² × k-points, relative."""
+    n_k = len(k) if np.ndim(k[0]) else max(1.0, np.prod(k) / 2)
+    return float(atoms.get_volume() * cutoff_eV**1.5 * len(atoms) ** 2 * n_k)
+
+
+def compare(folder: Path, potential: str, teacher: str | None, python: str | None) -> dict[str, Any]:
+    """Each point that has a reference: how far it is converged, and student's and teacher's errors against it."""
+    points = {p["name"]: p for p in json.loads((folder / "points.json").read_text())}
+    found = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "results").glob("*.json"))}
+    if not found:
+        raise SystemExit(f"there are no results in {folder / 'results'} yet; run gpaw_worker.py first")
+    student = potentials.load(potential, dtype="float64")
+    calculator = student.calculator()
+    rows = []
+    told = _teacher(list(points.values()), folder / "teacher", teacher, python) if teacher else {}
+    for name, p in points.items():
+        if f"{name}-reference" not in found:
+            continue
+        reference = np.array(found[f"{name}-reference"]["forces_eV_per_A"])
+        atoms = ase.Atoms(
+            p["numbers"], positions=p["positions_A"], cell=p["lattice_A"], pbc=True, calculator=calculator
+        )
+        row = {
+            "name": name,
+            "formula": p["formula"],
+            "settings": found[f"{name}-reference"]["settings"],
+            "force_rms_eV_per_A": _rms(reference),
+            "net_force_eV_per_A": found[f"{name}-reference"]["net_force_eV_per_A"],
+            "forces_eV_per_A": reference.tolist(),
+        }
+        for what in ("cutoff", "k-points"):
+            other = found.get(f"{name}-{what}")
+            row[f"change_{what}_eV_per_A"] = (
+                float(np.abs(np.array(other["forces_eV_per_A"]) - reference).max()) if other else None
+            )
+        row["student_rmse_eV_per_A"] = _rms(atoms.get_forces() - reference)
+        row["student_slope"] = _slope(atoms.get_forces(), reference)
+        if name in told:
+            row["teacher_rmse_eV_per_A"] = _rms(told[name] - reference)
+            row["teacher_slope"] = _slope(told[name], reference)
+        rows.append(row)
+    return {
+        "functional": "PBE",
+        "code": f"GPAW {next(iter(found.values()))['gpaw']}, PAW, plane waves",
+        "student": student.identity.model_dump(),
+        "teacher": teacher,
+        "points": rows,
+    }
+
+
+def _teacher(points: list[dict[str, Any]], folder: Path, teacher: str, python: str | None) -> dict[str, np.ndarray]:
+    folder.mkdir(parents=True, exist_ok=True)
+    pool = [
+        frames.Frame(
+            np.array(p["numbers"]),
+            np.array(p["positions_A"]),
+            np.array(p["lattice_A"]),
+            p["name"],
+            "dft",
+            "rattle",
+            "test",
+        )
+        for p in points
+    ]
+    frames.write_frames(pool, folder / "pool.npz")
+    labelled = frames.read_frames(label.label(folder, folder / "labels", teacher, python))
+    return {frame.system: frame.labels.forces_eV_per_A for frame in labelled if frame.labels is not None}
+
+
+def _rms(x: np.ndarray) -> float:
+    return float(np.sqrt((x**2).mean()))
+
+
+def _slope(forces: np.ndarray, reference: np.ndarray) -> float:
+    return float((forces * reference).sum() / (reference**2).sum())
+
+
+def _table(result: dict[str, Any]) -> str:
+    def shown(value: float | None, digits: int = 3) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    rows = [
+        [
+            r["name"],
+            r["formula"],
+            shown(r["change_cutoff_eV_per_A"]),
+            shown(r["change_k-points_eV_per_A"]),
+            shown(r["force_rms_eV_per_A"], 2),
+            shown(r["student_rmse_eV_per_A"]),
+            shown(r["student_slope"]),
+            shown(r.get("teacher_rmse_eV_per_A")),
+            shown(r.get("teacher_slope")),
+        ]
+        for r in result["points"]
+    ]
+    return plain.table(
+        rows,
+        ["point", "cell", "change, cutoff", "change, k", "RMS force", "student RMSE", "slope", "teacher RMSE", "slope"],
+    )
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("make").add_argument("-o", "--output", type=Path, required=True)
+    against = commands.add_parser("compare")
+    against.add_argument("folder", type=Path)
+    against.add_argument("-p", "--potential", default=potentials.DEFAULT)
+    against.add_argument("--teacher")
+    against.add_argument("--python")
+    against.add_argument("-o", "--output", type=Path, help="results.json; beside the points when not given")
+    options = parser.parse_args()
+    if options.command == "make":
+        make(options.output)
+        return
+    result = compare(options.folder, options.potential, options.teacher, options.python)
+    (options.output or options.folder / "results.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(_table(result))
+
+
+if __name__ == "__main__":
+    main()
