@@ -25,8 +25,8 @@ from atomflow import crystals, plain, potentials
 from atomflow.distill import frames, label
 
 CUTOFF_EV, HIGHER_EV, RATTLE_A = 700.0, 950.0, 0.05
-#: Mean-value point of the zone (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)): where Γ and it agree, one is enough.
-MEAN_VALUE = [[0.25, 0.25, 0.25]]
+#: Mean-value point of the zone (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)): with it, Γ is checked.
+MEAN_VALUE = [[0.25, 0.25, 0.25], [-0.25, -0.25, -0.25]]
 #: name: (crystal, k-grid of the reference, other k-points, whether the higher cutoff is computed too)
 POINTS: dict[str, tuple[str, list[Any], list[Any] | None, bool]] = {
     "Na2O": ("Na2O_Fm-3m", [3, 3, 3], [4, 4, 4], True),
