@@ -5,11 +5,14 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 import yaml
+from test_campaign_slurm import play
 from transport_walks import lattice_hops
 
 from atomflow import campaign, runs
 from atomflow.campaign import driver
+from atomflow.campaign import estimates as rooms
 from atomflow.campaign.allocation import Arm, energy_variance, gain_per_hour, misfits, spend
 from atomflow.campaign.estimates import estimates
 from atomflow.campaign.extension import extend
@@ -132,46 +135,17 @@ class Walks:
         self.counts[task.temperature_K] += 1
 
 
-def best_fixed_hours(variances, target_eV, most=40):
-    """Least work of any fixed numbers of runs whose interval is within the target, by trying them all."""
-    counts = np.stack(np.meshgrid(*[np.arange(most)] * len(TEMPERATURES), indexing="ij")).reshape(len(TEMPERATURES), -1)
-    weights = counts / np.array(variances)[:, None]
-    beta = 1 / (BOLTZMANN_EV_PER_K * np.array(TEMPERATURES))[:, None]
-    zeroth, first, second = (np.sum(weights * beta**power, axis=0) for power in range(3))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half = 1.96 * np.sqrt(zeroth / (zeroth * second - first**2))
-    hours = np.array(list(HOURS.values())) @ counts
-    assert (counts[:, np.nanargmin(np.where(half <= target_eV, hours, np.inf))] < most - 1).all()
-    return hours[half <= target_eV].min()
-
-
-def variances_of_one(folder):
-    """Variance of ln D from one run at each temperature, as the pooled runs have it."""
-    groups = {group.temperature_K: group for item in estimates(folder, campaign.status(folder).tasks)
-              for group in item.groups}
-    return [groups[kelvin].ln_diffusivity[1] ** 2 * len(groups[kelvin].runs) for kelvin in TEMPERATURES]
-
-
 @pytest.mark.slow
-def test_extend_reaches_the_target_with_hardly_more_work_than_the_best_fixed_plan(begun, tmp_path):
-    config, _ = begun
-    truth = tmp_path / "truth"  # many runs everywhere, to know what a run is worth
-    Walks(offset=99)(config.model_copy(update={"seeds": 12}), truth)
-    best = best_fixed_hours(variances_of_one(truth), 0.03)
-    ratios, errors = [], []
-    for trial in range(3):
-        walks, folder = Walks(offset=trial), tmp_path / f"trial-{trial}"
-        walks(config, folder)
-        ended = extend(folder, 0.03, runner=walks)
-        assert ended.met
-        assert ended.estimates[0].half_width_eV <= 0.03
-        assert "target met" in ended.text()
-        ratios.append(walks.hours / best)
-        errors.append(ended.estimates[0].activation_energy_eV.value - EA_EV)
-        print(trial, walks.counts, walks.hours, best, ratios[-1], errors[-1])
-    assert np.mean(ratios) <= 1.3
-    assert np.median(ratios) <= 1.1
-    assert np.abs(errors).max() < 0.06
+def test_extend_reaches_the_target_on_walks(begun, tmp_path):
+    """The whole way once, trajectories and their analysis included; for the work see the planted hops below."""
+    config, folder = begun
+    walks = Walks()
+    walks(config, folder)
+    ended = extend(folder, 0.03, runner=walks)
+    assert ended.met
+    assert ended.estimates[0].half_width_eV <= 0.03
+    assert "target met" in ended.text()
+    assert abs(ended.estimates[0].activation_energy_eV.value - EA_EV) < 0.06
 
 
 def test_the_budget_ends_it_and_the_same_command_goes_on(begun):
@@ -221,15 +195,159 @@ def test_wrong_requests_are_one_line(begun):
 
 
 def test_finished_groups_are_analyzed_once(begun, monkeypatch):
-    from atomflow.campaign import estimates as room
-
     config, folder = begun
     Walks()(config, folder)
     tasks = campaign.status(folder, estimate=False).tasks
     first = estimates(folder, tasks)
-    monkeypatch.setattr(room, "_analyze", lambda *_: pytest.fail("analyzed again"))
+    monkeypatch.setattr(rooms, "_analyze", lambda *_: pytest.fail("analyzed again"))
     assert estimates(folder, tasks) == first
     (folder / "estimate.json").write_text("{broken")
     (behind,) = estimates(folder, tasks, patience_s=-1.0)
     assert behind.behind == 4
     assert "no activation energy yet" in behind.line()
+
+
+# --- the work, on planted hops in place of trajectories ---------------------------------------------------------
+
+#: kelvins, hours of a run, hops that one sees on average, activation energy (eV), runs side by side
+CASES = {
+    "dear middle": ((600, 700, 850, 1000), (1.0, 1.5, 4.0, 2.5), (6, 10, 20, 40), 0.35, 1),
+    "long runs": ((600, 700, 850, 1000), (1.0, 1.5, 4.0, 2.5), (15, 30, 60, 110), 0.35, 1),
+    "few hops when cold": ((600, 800, 1000), (1.0, 1.0, 1.0), (3, 20, 80), 0.35, 1),
+    "dear cold": ((700, 850, 1000), (4.0, 2.0, 1.0), (20, 20, 20), 0.30, 1),
+    "two temperatures": ((700, 1000), (1.0, 1.0), (30, 60), 0.30, 1),
+    "eight side by side": ((500, 700, 1000), (2.0, 1.0, 1.0), (4, 8, 15), 0.30, 8),
+}
+
+
+class Planted:
+    """Plays the runs of a case: each is done at once and has seen a random number of hops."""
+
+    def __init__(self, case, trial, monkeypatch):
+        self.kelvins, self.hours, self.hops, self.energy_eV, self.lanes = case
+        self.trial, self.spent = trial, 0.0
+        monkeypatch.setattr(rooms, "_analyze", self.analyze)
+
+    def begin(self, place, monkeypatch):
+        identity = {"name": "hops", "sha256": "0" * 64, "dtype": "float64"}
+        monkeypatch.setattr(driver, "load_identity", lambda *_: identity)
+        write_cell(walk_cell(), place / "cell.extxyz")
+        (place / "hops.yaml").write_text(yaml.safe_dump({
+            "name": "hops", "structures": {"a": {"file": "cell.extxyz"}}, "potential": {"name": "hops"},
+            "md": {"time_ps": 1.0}, "temperatures_K": list(self.kelvins), "resources": {"processes": self.lanes}}))
+        self(campaign.load(place / "hops.yaml"), place / "out")
+        return place / "out"
+
+    def __call__(self, config, folder):
+        with driver.prepared(config, folder) as ready:
+            for task in ready.tasks:
+                run = folder / "runs" / task.id
+                if run.exists():
+                    continue
+                run.mkdir()
+                hours = dict(zip(self.kelvins, self.hours, strict=True))[task.temperature_K]
+                self.spent += hours
+                (run / "run.json").write_text(json.dumps({
+                    "format": "atomflow-run", "format_version": 1, "state": "done", "reason": None, "warnings": [],
+                    "config": task.config, "cell": {"n_atoms": 8}, "labels": {"structure": "a"},
+                    "progress": {"step": task.steps_total, "time_ps": 1.0},
+                    "summary": {"steps_per_s": task.steps_total / hours / 3600}}))
+
+    def analyze(self, folder, structure, kelvin, names):
+        """ln D with the mean and spread that counting hops gives."""
+        expected = dict(zip(self.kelvins, self.hops, strict=True))[kelvin]
+        seeds = [int(name.split("-s")[1].split("-")[0]) for name in names]
+        seen = sum(np.random.default_rng([self.trial, int(kelvin), seed]).poisson(expected) for seed in seeds)
+        exposure = len(seeds) * expected * math.exp(self.energy_eV / (BOLTZMANN_EV_PER_K * kelvin))
+        known = (math.log(max(seen, 1) / exposure), math.sqrt(scipy.special.polygamma(1, seen))) if seen > 1 else None
+        return rooms.GroupEstimate(structure, kelvin, list(names), {}, kelvin, known, float(seen), exposure)
+
+
+def best_fixed_hours(case, target_eV, at_least=1):
+    """Least work of any fixed numbers of runs whose expected interval is within the target, by trying them all, with so
+    many at every temperature at least."""
+    kelvins, hours, hops, _, _ = case
+    most = {2: 200, 3: 90, 4: 30}[len(kelvins)]
+    axis = np.arange(at_least, most)
+    counts = np.stack(np.meshgrid(*[axis] * len(kelvins), indexing="ij")).reshape(len(kelvins), -1)
+    weights = counts * np.array(hops)[:, None]  # 1 / variance of ln D
+    beta = 1 / (BOLTZMANN_EV_PER_K * np.array(kelvins))[:, None]
+    zeroth, first, second = (np.sum(weights * beta**power, axis=0) for power in range(3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = 1.96 * np.sqrt(zeroth / (zeroth * second - first**2))
+    work = np.where(half <= target_eV, np.array(hours) @ counts, np.inf)
+    assert (counts[:, work.argmin()] < most - 1).all()
+    return float(work.min())
+
+
+def ratios(name, trials, folder, monkeypatch):
+    """Work of ``extend``, its campaign's own runs included, over that of the best fixed plan with a run at every
+    temperature of the file; errors of Ea."""
+    best, found, errors = best_fixed_hours(CASES[name], 0.03), [], []
+    for trial in trials:
+        with monkeypatch.context() as patch:
+            played = Planted(CASES[name], trial, patch)
+            place = folder / f"{name}-{trial}"
+            place.mkdir()
+            ended = extend(played.begin(place, patch), 0.03, runner=played)
+        assert ended.met
+        found.append(played.spent / best)
+        errors.append(abs(ended.estimates[0].activation_energy_eV.value - CASES[name][3]))
+    return found, errors
+
+
+def test_extend_works_hardly_more_than_the_best_fixed_plan(tmp_path, monkeypatch):
+    found, _ = ratios("two temperatures", range(2), tmp_path, monkeypatch)
+    assert max(found) < 1.3
+
+
+@pytest.mark.slow
+def test_the_work_of_extend_over_many_campaigns(tmp_path, monkeypatch):
+    every, errors = [], []
+    for name in CASES:
+        found, off = ratios(name, range(6), tmp_path, monkeypatch)
+        every += found
+        errors += off
+        free = best_fixed_hours(CASES[name], 0.03, 0) / best_fixed_hours(CASES[name], 0.03)
+        print(f"{name}: mean {np.mean(found):.2f} ({np.mean(found) / free:.2f} of the best without a run at every "
+              f"temperature), each {np.round(np.sort(found), 2).tolist()}")
+    print(f"all {len(every)}: mean {np.mean(every):.2f}, median {np.median(every):.2f}, 90 % below "
+          f"{np.quantile(every, 0.9):.2f}, worst {max(every):.2f}; {np.mean(np.array(every) <= 1.3):.2f} within 1.3; "
+          f"Ea within the target of the truth in {np.mean(np.array(errors) <= 0.03):.2f}")
+    assert np.mean(every) <= 1.3
+    assert np.median(every) <= 1.15
+    assert np.mean(np.array(errors) <= 0.03) >= 0.85
+
+
+# --- on SLURM ---------------------------------------------------------------------------------------------------
+
+
+def test_on_slurm_every_call_hands_in_one_round(begun, tmp_path, monkeypatch, capsys):
+    config, folder = begun
+    said = tmp_path / "said"
+    play(tmp_path, monkeypatch, squeue="true", sbatch=f"echo x >> {said}; wc -l < {said}", scancel="true")
+    with driver.prepared(config, folder):
+        pass
+
+    def again(*budget):
+        assert command(["campaign", "extend", str(folder), "--target-ea-error", "0.08", "--on", "slurm", *budget,
+                        "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    first = again()  # what the file asks for is not done
+    assert (first["jobs"], first["waiting"], first["added"], first["met"]) == (["1"], 4, [], False)
+    element = campaign.queue.submissions(folder)[0]["elements"]
+    play(tmp_path, monkeypatch, squeue="\n".join(f"echo 1_{index} R None" for index in range(len(element))))
+    assert again()["jobs"] == []  # still at work
+    play(tmp_path, monkeypatch, squeue="true")
+    walks, rounds = Walks(), []
+    walks(config, folder)
+    while not (state := again())["met"]:
+        rounds.append(len(state["added"]))
+        assert state["waiting"] == rounds[-1] > 0
+        assert len(campaign.status(folder, estimate=False).tasks) == 4 + sum(rounds)
+        walks(config, folder)
+    assert rounds
+    assert rounds[0] <= 4  # no more than there were
+    assert state["estimates"][0]["activation_energy_eV"]["value"] == pytest.approx(EA_EV, abs=0.16)
+    assert again("--budget-hours", "0.5")["met"]

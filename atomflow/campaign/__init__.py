@@ -13,10 +13,10 @@ from __future__ import annotations
 from atomflow.campaign.config import CampaignConfig, load
 from atomflow.campaign.control import cancel, retry
 from atomflow.campaign.driver import run
-from atomflow.campaign.extension import ExtensionResult, extend
+from atomflow.campaign.extension import ExtensionResult, extend, extend_on_slurm
 from atomflow.campaign.planning import Plan, plan
 from atomflow.campaign.slurm import dry_run, submit
 from atomflow.campaign.state import CampaignStatus, status
 
-__all__ = ["CampaignConfig", "CampaignStatus", "ExtensionResult", "Plan", "cancel", "dry_run", "extend", "load", "plan",
-           "retry", "run", "status", "submit"]
+__all__ = ["CampaignConfig", "CampaignStatus", "ExtensionResult", "Plan", "cancel", "dry_run", "extend",
+           "extend_on_slurm", "load", "plan", "retry", "run", "status", "submit"]

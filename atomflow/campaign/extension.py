@@ -19,6 +19,8 @@ from atomflow.campaign.allocation import Arm, energy_variance, misfits, spend
 from atomflow.campaign.config import CampaignConfig
 from atomflow.campaign.control import recorded
 from atomflow.campaign.estimates import GroupEstimate, StructureEstimate, estimates
+from atomflow.campaign.queue import in_queue, submissions
+from atomflow.campaign.slurm import submit
 from atomflow.campaign.state import CampaignStatus, status
 from atomflow.campaign.tasks import Extension
 from atomflow.errors import InputError, RunFailed
@@ -35,6 +37,7 @@ class ExtensionResult:
     Attributes:
         met: whether every structure is within the target. spent_hours: of computing, for the runs added.
         added: the runs added. estimates: the activation energies at the end.
+        jobs: what was handed to SLURM. waiting: how many tasks are with it; then neither end has been reached yet.
     """
 
     target_eV: float
@@ -44,9 +47,15 @@ class ExtensionResult:
     added: list[Extension]
     estimates: list[StructureEstimate]
     missing: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    waiting: int = 0
 
     def text(self) -> str:
         """The lines of the structures, and which end it was."""
+        if self.waiting:
+            handed = f"{len(self.added)} runs added, handed in as job {', '.join(self.jobs)}; " if self.jobs else ""
+            words = f"{handed}{self.waiting} tasks are with SLURM; the same command goes on when they are done"
+            return "\n".join([*(item.line() for item in self.estimates), words])
         if self.met:
             why = f"target met: every activation energy is known to ±{self.target_eV:g} eV or better"
         else:
@@ -58,6 +67,7 @@ class ExtensionResult:
     def to_json(self) -> dict[str, Any]:
         return {"met": self.met, "target_eV": self.target_eV, "spent_hours": self.spent_hours,
                 "budget_hours": self.budget_hours, "missing": self.missing, "added": [vars(run) for run in self.added],
+                "jobs": self.jobs, "waiting": self.waiting,
                 "estimates": [item.to_json() for item in self.estimates]}
 
 
@@ -97,7 +107,8 @@ def extend(
         spent = sum(costs.of(run) for run in added)
         missing = [item for item in now if item.half_width_eV > target_eV]
         left = math.inf if budget_hours is None else budget_hours - spent
-        chosen = _choose(folder, config, missing, costs, target_eV, left) if missing else []
+        share = max(1, driver.processes(config) // max(1, len(missing)))
+        chosen = _choose(folder, config, missing, costs, target_eV, left, share)
         if not chosen:
             return ExtensionResult(target_eV, not missing, spent, budget_hours, added, now,
                                    [item.structure for item in missing])
@@ -107,6 +118,51 @@ def extend(
                                                 for run in chosen))
         places.extend(folder, chosen)
         added += chosen
+
+
+def extend_on_slurm(
+    folder: str | Path, target_eV: float, budget_hours: float | None = None, say: Callable[[str], None] = lambda _: None
+) -> ExtensionResult:
+    """One round of :func:`extend`, handed to SLURM; returns at once, and the same call goes on when it is done.
+
+    What is not done yet is handed in first. Then a round is what is expected to suffice, but no more runs of a
+    structure than it has: their variances are not known well enough to plan further.
+
+    Args:
+        budget_hours: of computing, for all runs that were ever added.
+
+    Raises:
+        InputError, RunFailed: as :func:`extend`, and as :func:`atomflow.campaign.submit`.
+    """
+    folder = Path(folder)
+    config = recorded(folder)
+    _check(config, target_eV, budget_hours)
+    added, before = places.extensions(folder), len(in_queue(folder))
+    jobs = [] if before else submit(config, folder)
+    now = estimates(folder, [task for task in status(folder, estimate=False).tasks if task.state == "done"])
+    costs = _Costs(folder)
+    spent = sum(costs.of(run) for run in added)
+    missing = [item for item in now if item.half_width_eV > target_eV]
+    names = [item.structure for item in missing]
+    if before or jobs:
+        return ExtensionResult(target_eV, False, spent, budget_hours, [], now, names, jobs,
+                               before or _handed_in(folder, jobs))
+    _refuse_useless(added, now)
+    left = math.inf if budget_hours is None else budget_hours - spent
+    chosen = [run for item in missing
+              for run in _choose(folder, config, [item], costs, target_eV, left / len(missing), max(1, item.runs))]
+    if chosen:
+        for item in missing:
+            say(item.line())
+        places.extend(folder, chosen)
+        jobs = submit(config, folder)
+    return ExtensionResult(target_eV, not missing, spent, budget_hours, chosen, now, names, jobs,
+                           _handed_in(folder, jobs))
+
+
+def _handed_in(folder: Path, jobs: list[str]) -> int:
+    """How many tasks these jobs have."""
+    return sum(len(tasks) for item in submissions(folder) if item["job"] in jobs for tasks in item["elements"])
 
 
 def _check(config: CampaignConfig, target_eV: float, budget_hours: float | None) -> None:
@@ -136,7 +192,10 @@ class _Costs:
     def __init__(self, folder: Path) -> None:
         self._hours: dict[tuple[str, float], list[float]] = {}
         for task in status(folder, estimate=False).tasks:
-            speed = read_manifest(places.run_folder(folder, task.id))["summary"].get("steps_per_s")
+            if task.state != "done":
+                continue
+            summary = read_manifest(places.run_folder(folder, task.id))["summary"]
+            speed = summary.get("steps_per_s", 0.0) * summary.get("systems_in_batch", 1)  # a batch shares its time
             if speed:
                 key = task.structure, task.temperature_K
                 self._hours.setdefault(key, []).append(task.steps_total / speed / 3600)
@@ -148,10 +207,9 @@ class _Costs:
 
 def _choose(
     folder: Path, config: CampaignConfig, missing: Sequence[StructureEstimate], costs: _Costs, target_eV: float,
-    hours: float,
+    hours: float, share: int,
 ) -> list[Extension]:
-    """The next round, shared by the structures that are not there yet."""
-    share = max(1, driver.processes(config) // len(missing))
+    """The next round of the structures that are not there yet: at most ``share`` runs each."""
     used = {(task.structure, task.temperature_K, task.seed) for task in status(folder, estimate=False).tasks}
     chosen: list[Extension] = []
     for item in missing:

@@ -155,11 +155,13 @@ def extend(
     folder: Path = _DIR,
     target_ea_error: float = typer.Option(..., "--target-ea-error", metavar="EV", help="Half the interval of Ea, eV."),
     budget_hours: float | None = typer.Option(None, "--budget-hours", metavar="H", help="Computing hours to add."),
+    on: str = _ON,
     as_json: bool = typer.Option(False, "--json", help="Print how it ended as one JSON object."),
 ) -> None:
     """Add runs where they narrow the activation energy most per hour, until it is known well enough.
 
-    What is not done yet is run first. The same command goes on after a stop.
+    What is not done yet is run first. The same command goes on after a stop. With --on slurm one round of runs is
+    handed in and the command returns; the same command, given when they are done, hands in the next.
 
     \b
     Example:
@@ -168,6 +170,9 @@ def extend(
     from atomflow import campaign
     from atomflow.cli import output
 
+    if _is_slurm(on):
+        handed = campaign.extend_on_slurm(folder, target_ea_error, budget_hours, say=output.say)
+        return output.emit_json(handed) if as_json else output.show(handed.text())
     printer = _Printer()
     try:
         ended = campaign.extend(folder, target_ea_error, budget_hours, say=output.say, progress=printer)
