@@ -13,7 +13,7 @@ from atomflow import crystals, potentials
 from atomflow.cell import Cell
 from atomflow.cli.main import run
 from atomflow.distill import operations
-from atomflow.distill.card_checks import boundary, diffusion, energies, eos, hops, runner
+from atomflow.distill.card_checks import boundary, diffusion, doubt, energies, eos, hops, runner
 from atomflow.distill.card_checks.crystal import NZSP, primitive
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.distill.card_checks.settings import CardSettings
@@ -237,18 +237,25 @@ def test_joint_interval_of_a_ratio():
 def test_boundary_energies_say_with_which_model_they_were_measured(context, tmp_path):
     path = tmp_path / "b.json"
     rows = [
-        {"name": "a", "ours_J_per_m2": 0.2, "reference_J_per_m2": 0.1},
-        {"name": "b", "ours_J_per_m2": 0.9, "reference_J_per_m2": 1.0},
+        {"what": "boundary", "plane": [1, 0, 1], "ours_J_per_m2": 0.2, "theirs_J_per_m2": 0.1},
+        {"what": "boundary", "plane": [1, 1, 0], "ours_J_per_m2": 0.9, "theirs_J_per_m2": 1.0},
+        {"what": "surface", "plane": [1, 1, 0], "ours_J_per_m2": 0.5, "theirs_J_per_m2": 0.5},
     ]
     path.write_text(json.dumps({"rows": rows, "potential": {"sha256": "0" * 64}}))
     given = Context(**{**context.__dict__, "boundary_energies": path})
     section = boundary.run(given)
-    assert "mean |difference| 0.100 J/m², order right" in section.lines[0]
+    assert section.lines[0] == "2 of kind boundary: mean |difference| 0.100 J/m², order right."
+    assert section.rows[2] == ["surface (1 1 0)", "0.500", "0.500", "+0.000"]
     assert "another model" in section.missing[0]
     path.write_text("{}")
-    with pytest.raises(InputError, match="does not hold boundary energies"):
+    with pytest.raises(InputError, match="compare-dft"):
         boundary.run(given)
     assert "none were given" in boundary.run(context).missing[0]
+
+
+def test_doubt_needs_a_committee_and_frames(context):
+    assert "has no committee" in doubt.run(context).missing[0]
+    assert doubt.work(context).student == 0
 
 
 def test_card_of_a_named_potential_without_frames_or_checks(tmp_path, capsys):

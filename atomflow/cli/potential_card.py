@@ -57,7 +57,7 @@ def card(
         price = runner.price(context, names)
         for name, seconds in price.seconds.items():
             output.say(f"  {name}: about {_span(seconds)}")
-        output.say(f"{len(price.seconds)} sections to measure, about {_span(price.total_s)} if the machine is free; "
+        output.say(f"{len(price.seconds)} sections to measure, about {_span(price.total_s)} at the speed just seen; "
                    f"{len(names) - len(price.seconds)} are kept in {folder}")
         if estimate:
             output.emit_json(price.seconds) if json_ else output.show(f"about {_span(price.total_s)}")

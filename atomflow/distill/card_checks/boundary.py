@@ -1,4 +1,4 @@
-"""Boundary and surface energies beside published DFT, as measured elsewhere and handed over as JSON."""
+"""Boundary and surface energies beside published DFT, as ``atomflow interface compare-dft --json`` measured them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.errors import InputError
 
 TITLE = "Boundary and surface energies beside published DFT"
-KEYS = ("name", "ours_J_per_m2", "reference_J_per_m2")
+KEYS = ("what", "plane", "ours_J_per_m2", "theirs_J_per_m2")
 
 
 def work(context: Context) -> Work:
@@ -25,22 +25,24 @@ def run(context: Context) -> Section:
     try:
         data = json.loads(path.read_text())
         rows: list[dict[str, Any]] = data["rows"]
-        names, ours, reference = ([row[key] for row in rows] for key in KEYS)
-        off = np.array(ours, float) - np.array(reference, float)
+        what, planes, ours, theirs = ([row[key] for row in rows] for key in KEYS)
+        off = np.array(ours, float) - np.array(theirs, float)
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
-            f'{path} does not hold boundary energies: an object with "rows", each with {", ".join(KEYS)}'
+            f"{path} does not hold what atomflow interface compare-dft --json prints: rows with {', '.join(KEYS)}"
         ) from None
     section = Section(columns=["interface", "this model (J/m²)", "published DFT", "difference"], facts={"rows": rows})
-    section.rows = [
-        [str(n), f"{o:.3f}", f"{r:.3f}", f"{d:+.3f}"] for n, o, r, d in zip(names, ours, reference, off, strict=True)
-    ]
-    same = bool((np.argsort(ours) == np.argsort(reference)).all())
-    made_with = data.get("potential", {}).get("sha256")
-    section.lines.append(
-        f"{len(rows)} interfaces: mean |difference| {np.abs(off).mean():.3f} J/m², "
-        f"order {'right' if same else 'NOT right'}."
-    )
+    names = [f"{kind} ({' '.join(map(str, plane))})" for kind, plane in zip(what, planes, strict=True)]
+    for name, own, other, difference in zip(names, ours, theirs, off, strict=True):
+        section.rows.append([name, f"{own:.3f}", f"{other:.3f}", f"{difference:+.3f}"])
+    for kind in dict.fromkeys(what):
+        mask = np.array([each == kind for each in what])
+        same = bool((np.argsort(np.array(ours)[mask]) == np.argsort(np.array(theirs)[mask])).all())
+        section.lines.append(
+            f"{mask.sum()} of kind {kind}: mean |difference| {np.abs(off[mask]).mean():.3f} J/m², "
+            f"order {'right' if same else 'NOT right'}."
+        )
+    made_with = (data.get("potential") or {}).get("sha256")
     if made_with != context.potential.identity.sha256:
         section.missing.append(f"these energies were measured with another model ({str(made_with)[:16]}…)")
     return section
