@@ -20,7 +20,7 @@ def card(
     labelled: list[Path] = typer.Option(None, help="Labelled sets, for a model that is no training folder."),
     settings: Path = typer.Option(None, help="YAML: lengths, seeds, temperatures of the sections."),
     work: Path = typer.Option(None, help="Where sections are kept; OUT without its suffix, plus .work, if not given."),
-    boundary_energies: Path = typer.Option(None, help="JSON of boundary energies: what `interface compare-dft --json` prints."),
+    boundary_energies: Path = typer.Option(None, help="JSON that `interface compare-dft --json` prints."),
     estimate: bool = typer.Option(False, "--estimate", help="Only say how long it would take."),
     json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
 ) -> None:

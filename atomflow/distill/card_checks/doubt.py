@@ -38,7 +38,7 @@ def run(context: Context) -> Section:
     quality = doubt_quality(found)
     section = Section(
         columns=["family", "frames", "median spread (eV/Å)", "median error (eV/Å)", "rank correlation: atoms",
-                 "frames"],  # fmt: skip
+                 "frames"],
         facts=quality,
     )
     for group in quality["groups"]:
