@@ -99,7 +99,7 @@ def test_real_boundaries_come_apart_and_their_crystals_are_the_crystal(plane, ki
     from atomflow.build.nzsp import build_nzsp
 
     student = potentials.load("atomflow-nzsp-0", device="cpu")
-    cell, bulk = build_boundary(plane, kind), build_nzsp(primitive=True)
+    cell, bulk = build_boundary(plane, kind, grain_thickness=7.0), build_nzsp(primitive=True)
     taken = sides(cell)
     parts = crystals_of(cell)
     again = taken.joined(taken.translations_A, taken.gaps_A)
@@ -197,6 +197,32 @@ def test_a_search_killed_anywhere_goes_on_to_the_same_answer(potential, tmp_path
     assert found.finalists[0]["translations_A"] == whole.finalists[0]["translations_A"]
     with pytest.raises(InputError, match="holds another search"):
         search(bicrystal((1.0, 0.3), 0.9), potential, tmp_path / "cut", QUICK)
+
+
+@pytest.mark.slow
+def test_the_energy_of_a_searched_boundary_is_the_same_from_its_file(tmp_path):
+    """From the search itself, and from best.extxyz alone, whose grains are built anew for the reference."""
+    pytest.importorskip("mace")
+    from atomflow import potentials
+    from atomflow.build.boundary import build_boundary
+
+    student = potentials.load("atomflow-nzsp-0", device="cpu")
+    start = build_boundary((1, 0, 1), "mirror", grain_thickness=7.0)
+    coarse = SearchConfig.model_validate({"grid_A": 4.0, "extra_gaps_A": (0.2,), "shortlist": 1, "short_steps": 2,
+                                          "finalists": 1, "max_steps": 60})  # fmt: skip
+    found = search(start, student, tmp_path, coarse)
+    direct = boundary_energy(found.cell, student, max_steps=60, built=found.built)
+    again = boundary_energy(read_cell(tmp_path / "best.extxyz"), student, max_steps=60)
+    assert again.energy_J_per_m2 == pytest.approx(direct.energy_J_per_m2, abs=2e-3)
+    assert 0 < direct.energy_J_per_m2 < 3
+    with pytest.raises(InputError, match="cut from another crystal"):
+        boundary_energy(build_again(found.cell), student)
+
+
+def build_again(cell):
+    """A relaxed cell whose plane was stretched."""
+    return Cell(cell.numbers, cell.positions_A * [1.01, 1, 1], cell.lattice_A * [1.01, 1, 1], cell.regions, cell.sites,
+                cell.provenance)  # fmt: skip
 
 
 def test_what_cannot_be_searched_is_refused(potential, tmp_path):
