@@ -169,6 +169,26 @@ def test_a_plan_starts_nothing_and_counts_right(tmp_path, capsys):
     assert found["steps"] == 3 * 40 + 3 * 80
     lanes = 200  # 80 80 80 40 40 40 steps on two processes, each to the one that is free first
     assert found["hours"] * 3600 == pytest.approx(found["seconds_per_step"]["argon"] * lanes)
+    assert found["altogether_hours"] == [found["hours"]] * 2
+    assert found["batches"] is None
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_plan_counts_relaxation_and_batches(tmp_path):
+    path = written(tmp_path / "toy.yaml", relax="cell", relax_max_steps=50, seeds=2,
+                   resources={"processes": 1, "packing": 2})
+    found = campaign.plan(campaign.load(path))
+    relaxing = found.relax_hours_at_most["argon"]
+    assert relaxing * 3600 / 50 > 0.2 * found.seconds_per_step["argon"]  # a step asks for the forces, and more
+    least, most = found.altogether_hours
+    assert least == found.hours
+    assert most == pytest.approx(found.hours + relaxing)
+    assert list(found.batches.throughput) == [1, 2]
+    gain = found.batches.throughput[found.batches.size] / found.batches.throughput[1]
+    assert found.hours * 3600 == pytest.approx(found.steps * found.seconds_per_step["argon"] / gain)
+    assert "cell and positions are relaxed to 0.05 eV/Å; with all 50 steps that takes: argon" in found.text()
+    assert "the runs of a process go in batches: " in found.text()
+    assert "altogether about" in found.text()
     assert sorted(tmp_path.iterdir()) == [path]
 
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atomflow.campaign.config import CampaignConfig, check
-from atomflow.campaign.driver import processes
+from atomflow.campaign.driver import packed, processes
 from atomflow.campaign.state import duration
 from atomflow.campaign.tasks import Task, expand, relaxation
 from atomflow.cell import Cell
@@ -23,8 +23,11 @@ from atomflow.md.config import MDConfig
 from atomflow.quench import QuenchConfig, stages
 from atomflow.units import FS_PER_PS
 
-#: steps of the engine that are timed, after one to warm up
-TIMED_STEPS = 4
+if TYPE_CHECKING:
+    from atomflow.md import Knee
+
+#: steps of the engine that are timed, after one to warm up; and of a relaxation
+TIMED_STEPS, TIMED_RELAXATION_STEPS = 4, 2
 _BYTES_PER_COORDINATE = 4
 
 
@@ -34,8 +37,12 @@ class Plan:
 
     Attributes:
         seconds_per_step: structure → measured on this machine, one process alone.
-        hours: wall time for all runs on ``processes`` side by side; quenches and relaxations come on top.
+        hours: wall time for all runs on ``processes`` side by side, in batches where they are packed; quenches and
+            relaxations come on top.
         quench_hours: structure → its melt and quench alone, at the same speed; only those that have one.
+        relax_hours_at_most: structure → its relaxation, if it takes all the steps that it may; timed here, too.
+        altogether_hours: wall time from the first quench to the last run: (if nothing needs relaxing, at most).
+        batches: how many runs go at a time, and what each size gives; None where every run has a worker.
         disk_MB: of the finished campaign; while a run is merged its frames are there twice.
         load_per_core: how busy the machine was while steps were timed.
     """
@@ -53,6 +60,9 @@ class Plan:
     load_per_core: float
     relax: dict[str, Any] | None
     quench_hours: dict[str, float]
+    relax_hours_at_most: dict[str, float]
+    altogether_hours: tuple[float, float]
+    batches: Knee | None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,16 +84,22 @@ class Plan:
             f"steps are slower where memory is the limit)",
             f"about {self.disk_MB:.3g} MB on disk",
         ]
+        if self.batches:
+            lines.append(f"the runs of a process go in batches: {self.batches.text()}")
         if self.load_per_core > 1.2:
             lines.append(f"this machine is busy ({self.load_per_core:.1f} programs a core); the times above include it")
         if self.quench_hours:
             each = ", ".join(f"{name} {duration(3600 * hours)}" for name, hours in self.quench_hours.items())
-            lines.append(f"before that, structures are melted and quenched, once each: {each} (not counted above)")
+            lines.append(f"before that, structures are melted and quenched, once each: {each}")
         if self.relax:
             what = "cell and positions" if self.relax["cell_too"] else "positions"
-            lines.append(f"before that, {what} of {len(self.cells)} structure(s) are relaxed to "
-                         f"{self.relax['fmax_eV_per_A']:g} eV/Å, in at most {self.relax['max_steps']} steps each "
-                         f"(not counted above)")
+            each = ", ".join(f"{name} {duration(3600 * hours)}" for name, hours in self.relax_hours_at_most.items())
+            lines.append(f"before that, {what} are relaxed to {self.relax['fmax_eV_per_A']:g} eV/Å; with all "
+                         f"{self.relax['max_steps']} steps that takes: {each} (how many it needs shows only then)")
+        least, most = self.altogether_hours
+        if most > self.hours:
+            between = duration(3600 * most) if least == most else f"{duration(3600 * least)} to {duration(3600 * most)}"
+            lines.append(f"altogether about {between}")
         return "\n".join(lines)
 
 
@@ -100,10 +116,20 @@ def plan(config: CampaignConfig) -> Plan:
         potential.check_elements(cell.numbers)
     identity = potential.identity.model_dump(mode="json")
     tasks = expand(config, cells, identity)
+    batches = None
     with _threads(config.resources.threads_per_process):
         speeds = {name: _seconds_per_step(cell, potential, config) for name, cell in cells.items()}
+        relaxing = {name: _relaxation_seconds(cell, potential, config) for name, cell in cells.items()}
+        if packed(config):
+            batches = _batches(config, cells, potential, len(tasks))
     costs = [task.steps_total * speeds[task.structure] for task in tasks]
+    quenching = {name: _quench_steps(cell, quench) * speeds[name] for name, cell in cells.items()
+                 if (quench := config.quench(name)) is not None}
     side_by_side = processes(config)
+    gain = batches.throughput[batches.size] / batches.throughput[1] if batches else 1.0
+    hours = _packed(costs, side_by_side) / gain / 3600
+    before = [_packed([quenching.get(name, 0.0) + share * relaxing[name] for name in cells], side_by_side) / 3600
+              for share in (0, 1)]
     return Plan(
         name=config.name,
         tasks=tasks,
@@ -112,14 +138,39 @@ def plan(config: CampaignConfig) -> Plan:
         processes=side_by_side,
         steps=sum(task.steps_total for task in tasks),
         seconds_per_step=speeds,
-        cpu_hours=sum(costs) / 3600,
-        hours=_packed(costs, side_by_side) / 3600,
+        cpu_hours=sum(costs) / gain / 3600,
+        hours=hours,
         disk_MB=sum(_bytes(task) for task in tasks) / 1e6,
         load_per_core=os.getloadavg()[0] / (os.cpu_count() or 1),
         relax=relaxation(config),
-        quench_hours={name: _quench_steps(cell, quench) * speeds[name] / 3600 for name, cell in cells.items()
-                      if (quench := config.quench(name)) is not None},
+        quench_hours={name: seconds / 3600 for name, seconds in quenching.items()},
+        relax_hours_at_most={name: seconds / 3600 for name, seconds in relaxing.items() if seconds},
+        altogether_hours=(hours + before[0], hours + before[1]),
+        batches=batches,
     )
+
+
+def _relaxation_seconds(cell: Cell, potential: Any, config: CampaignConfig) -> float:
+    """What a relaxation of ``cell`` takes if it needs all its steps, from a few that are timed."""
+    from atomflow import md
+
+    settings = relaxation(config)
+    if settings is None:
+        return 0.0
+    moments = [time.perf_counter()]
+    short = {**settings, "fmax_eV_per_A": 1e-12, "max_steps": TIMED_RELAXATION_STEPS}
+    md.relax(cell, potential, progress=lambda *_: moments.append(time.perf_counter()), **short)
+    return float(np.median(np.diff(moments))) * float(settings["max_steps"])
+
+
+def _batches(config: CampaignConfig, cells: dict[str, Cell], potential: Any, runs: int) -> Knee:
+    """How many runs go at a time, as a worker would find, or as asked."""
+    from atomflow import md
+
+    largest = max(cells.values(), key=len)
+    packing = config.resources.packing
+    settings = config.md_config(min(config.temperatures_K), config.seed_list[0])
+    return md.knee(largest, potential, settings, runs if packing == "auto" else min(runs, packing))
 
 
 def _quench_steps(cell: Cell, config: QuenchConfig) -> int:
