@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atomflow.cli import potential_card, potential_distill, potential_doubt
+from atomflow.cli import potential_card, potential_distill, potential_doubt, potential_loops
 from atomflow.errors import InputError
 
 app = typer.Typer(
@@ -163,3 +163,4 @@ def convert(
 potential_distill.mount(app)
 app.command()(potential_doubt.doubt)
 potential_card.mount(app)
+potential_loops.mount(app)

@@ -1,9 +1,31 @@
-"""A signal meant for this process, passed on to the child that does its work."""
+"""A signal meant for this process: passed on to the child that does its work, or an end that can be resumed."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from atomflow.errors import RunStopped
+
+
+@contextmanager
+def signals_stop(how_to_go_on: str) -> Iterator[None]:
+    """Inside, SIGTERM raises :class:`RunStopped` at once: for work whose every part is on disk whole or not at all."""
+
+    def stop(number: int, frame: object) -> None:
+        raise RunStopped(f"stopped by {signal.Signals(number).name}; {how_to_go_on}")
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: no signal can be watched
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class signals_to:

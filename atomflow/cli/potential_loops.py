@@ -1,0 +1,65 @@
+"""``atomflow potential pareto | active``: many trainings under one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def pareto(
+    config: Path = typer.Argument(..., help="Shapes and the budget they share (YAML)."),
+    out: Path = typer.Option(..., "-o", "--output", help="Folder of the front; run again to resume."),
+    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+) -> None:
+    """Speed against error: train students of several shapes on one budget, measure and time them in one run. Resumable.
+
+    \b
+    Example:
+      atomflow potential pareto workflows/potential/pareto.yaml -o pareto/
+    """
+    from atomflow import plain
+    from atomflow.cli import output
+    from atomflow.config import parse, read_yaml
+    from atomflow.distill import pareto as fronts
+    from atomflow.distill.pareto_figure import write_figure
+
+    data = fronts.run(parse(fronts.ParetoConfig, read_yaml(config), str(config)), out, output.say)
+    figure = write_figure(data, out / "pareto.png")
+    if json_:
+        output.emit_json(data)
+        return
+    output.show(plain.table(*fronts.table(data)))
+    output.show(f"\n{data['config']['epochs']} epochs on {data['config']['frames']} frames: a ranking at that budget, "
+                f"no converged errors; {data['timing']['atoms']} atoms, one thread. Figure: {figure}")
+
+
+def active(
+    config: Path = typer.Argument(..., help="Where to look, whom to ask, how to train, when to stop (YAML)."),
+    out: Path = typer.Option(..., "-o", "--output", help="Folder of the rounds; run again to resume."),
+    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+) -> None:
+    """Rounds of dynamics with the student, labels for doubtful frames, and training, until a criterion. Resumable.
+
+    \b
+    Example:
+      atomflow potential active workflows/potential/active.yaml -o active/
+    """
+    from atomflow import plain
+    from atomflow.cli import output
+    from atomflow.config import parse, read_yaml
+    from atomflow.distill import active as loop
+    from atomflow.distill.active_config import ActiveConfig
+
+    data = loop.run(parse(ActiveConfig, read_yaml(config), str(config)), out, output.say)
+    if json_:
+        output.emit_json(data)
+        return
+    output.show(plain.table(*loop.table(data)))
+    output.show(f"\nover: {data['ended']}. Last student: {data['model']}; use it as -p {data['model']}")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the verbs to ``atomflow potential``."""
+    for command in (pareto, active):
+        app.command()(command)
