@@ -1,7 +1,6 @@
 """What can go wrong in a campaign, one by one: what is said, what is kept, and that the numbers stay the same."""
 
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -216,19 +215,6 @@ def drive(path, folder):
     return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
 
 
-def workers(folder):
-    """Process ids of living workers of this folder."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = place.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"atomflow.campaign.worker" in words and str(folder).encode() in words:
-            found.append(int(place.parent.name))
-    return found
-
-
 def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -262,42 +248,3 @@ def test_retry_of_what_failed_leaves_the_rest_alone(tmp_path):
     with pytest.raises(RunFailed, match="1 of the campaign's tasks failed: argon-20000K"):
         campaign.retry(folder, failed_only=True)
     assert {file: file.stat().st_mtime_ns for file in folder.glob("runs/argon-100K*/*.h5")} == kept
-
-
-@pytest.mark.slow
-def test_fifty_random_kills_lose_and_double_nothing(tmp_path):
-    """24 tasks; fifty times a worker or the driver is killed, or a worker told to stop, at random moments."""
-    path = written(tmp_path / "toy.yaml", md={**SHORT, "time_ps": 3.0, "checkpoint_interval_ps": 0.1},
-                   temperatures_K=[100, 150, 200, 250], seeds=6)
-    folder, whole = tmp_path / "out", tmp_path / "whole"
-    for task in prepare(path, whole):
-        assert worker.main([str(whole), task]) == 0
-    chance = random.Random(7)
-    killed = {"worker": 0, "driver": 0}
-    while sum(killed.values()) < 50:
-        driver = drive(path, folder)
-        for _ in range(chance.randint(3, 8)):
-            time.sleep(chance.uniform(0.2, 5.0))
-            wait_for(lambda: workers(folder) or driver.poll() is not None)  # noqa: B023
-            alive = workers(folder)
-            if not alive or sum(killed.values()) >= 50:
-                break
-            number = chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
-            os.kill(chance.choice(alive), number)
-            killed["worker"] += 1
-        if driver.poll() is None:
-            driver.send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-            killed["driver"] += 1
-        driver.wait(60)
-        wait_for(lambda: not workers(folder))
-        if not (folder / "campaign.json").exists():
-            continue
-        assert campaign.status(folder, estimate=False).counts != {"done": 24}, f"done too soon: {killed}"
-    print(killed, campaign.status(folder, estimate=False).line())
-    campaign.run(campaign.load(path), folder)
-    assert campaign.status(folder).counts == {"done": 24}
-    for run in sorted((whole / "runs").iterdir()):
-        assert trajectory(folder, run.name) == trajectory(whole, run.name)
-        steps = runs.open_run(folder / "runs" / run.name).times_fs
-        assert len(steps) == 151
-        assert (steps[1:] > steps[:-1]).all()
