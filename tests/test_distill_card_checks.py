@@ -18,6 +18,7 @@ from atomflow.distill.card_checks.crystal import NZSP, primitive
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.distill.card_checks.settings import CardSettings
 from atomflow.distill.card_page import write_card
+from atomflow.distill.goals import goals
 from atomflow.distill.sides import Elsewhere, Here, task
 from atomflow.errors import InputError, RunFailed
 from atomflow.estimate import Estimate
@@ -162,7 +163,7 @@ def test_sections_of_another_model_are_shown_as_such(context, monkeypatch, tmp_p
     assert kept["hops"]["model"]["name"] == "older"
     assert runner.others(context, ["hops"]) == {}
     data = {"potential": context.potential.identity.model_dump(), "about": {}, "sections": kept}
-    page = write_card(data, [], tmp_path / "card.html").read_text()
+    page = write_card(data, tmp_path / "card.html").read_text()
     assert "Measured with another model: older" in page
     assert "a&lt;b" in page
     assert "no labelled held-out frames" in page
@@ -256,6 +257,35 @@ def test_boundary_energies_say_with_which_model_they_were_measured(context, tmp_
 def test_doubt_needs_a_committee_and_frames(context):
     assert "has no committee" in doubt.run(context).missing[0]
     assert doubt.work(context).student == 0
+
+
+def test_goals_are_judged_from_what_was_measured_with_this_model():
+    def record(facts, sha="a"):
+        return {"model": {"sha256": sha}, "section": {"facts": facts}}
+
+    def family(name, rmse):
+        return {"group": name, "force_rmse_eV_per_A": {"value": rmse}}
+
+    data = {
+        "potential": {"sha256": "a"},
+        "by_family": [family("nzsp, md", 0.3), family("zbo, md", 0.14), family("sealed, md", 0.16)],
+        "nzsp_dynamics_300_to_1500K": {"force_rmse_eV_per_A": {"value": 0.055}, "slope": 1.01, "frames": 9},
+        "sections": {
+            "hops": record({"1": {"errors_eV": [0.01, -0.02]}, "2": {}}),
+            "phonons": record({"imaginary": [{}], "gamma_teacher_THz": [0.0, 2.0]}),
+            "stability": record({"stability-nzsp": [{"state": "done", "time_ps": 20.0}]}),
+            "diffusion": record({"1500": {"inside": True}}, sha="b"),
+        },
+    }
+    verdicts = {row[0]: row[3] for row in goals(data)}
+    assert verdicts["force RMSE, held-out NZSP dynamics, 300-1500 K"] == "met"
+    assert verdicts["force RMSE, held-out glass, boundary, sealed, contact systems"] == "NOT met"
+    assert verdicts["Na hop barriers against the teacher's"] == "met"
+    assert verdicts["phonons of C2/c NZSP"] == "NOT met"
+    assert verdicts["NZSP at 1500 K"] == "less than asked"
+    assert verdicts["ZBO at 2500 K"] == "open"
+    assert verdicts["Na diffusivity beside CHGNet's"] == "open"
+    assert verdicts["published DFT boundary energies"] == "open"
 
 
 def test_card_of_a_named_potential_without_frames_or_checks(tmp_path, capsys):

@@ -87,10 +87,10 @@ class Student:
 def test_card_uses_held_out_frames_only_and_is_self_contained(tmp_path):
     forces = RNG.normal(size=(6, 3))
     frames = [frame("held", forces, temperature=900.0), frame("seen", forces * 50, split="train")]
-    data, pairs = card_data(frames, Student(), {"teacher": "t"})
+    data = card_data(frames, Student(), {"teacher": "t"})
     assert data["by_family"][0]["force_rmse_eV_per_A"]["value"] == pytest.approx(np.sqrt((forces**2).mean()), rel=1e-6)
     assert data["by_temperature"][0]["group"] == "nzsp,  900 K"
-    page = write_card(data, pairs, tmp_path / "card.html").read_text()
+    page = write_card(data, tmp_path / "card.html").read_text()
     assert "&lt;student&gt;" in page
     assert "http" not in page.replace("http-equiv", "")
     assert (tmp_path / "card.json").exists()

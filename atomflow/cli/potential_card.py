@@ -67,19 +67,18 @@ def card(
         if done % 20 == 0:
             output.say(f"{done} test frames evaluated")
 
+    sections = runner.measure(context, names)
     data: dict[str, Any] = cards.without_frames(student, about)
-    pairs: list[Any] = []
     if any(frame.split == "test" for frame in frames):
-        data, pairs = cards.card_data(frames, student, about, show)
+        data = cards.kept_card_data(frames, student, about, folder, show)
     else:
         output.say("no labelled held-out frames are at hand (--labelled): the card has no table of errors")
-    sections = runner.measure(context, names)
     data["sections"] = {**runner.others(context, list(sections)), **sections}
-    path = write_card(plain.to_jsonable(data), pairs, out)
+    path = write_card(plain.to_jsonable(data), out)
     if json_:
         output.emit_json(data)
         return
-    if pairs:
+    if "by_family" in data:
         rows = [[row["group"], str(row["frames"]), f"{row['force_rmse_eV_per_A']['value']:.3f}", f"{row['slope']:.3f}",
                  f"{row['energy_spread_meV_per_atom']:.1f}"] for row in data["by_family"]]
         output.show(plain.table(rows, ["held out", "frames", "force RMSE eV/Å", "slope", "energy spread meV/atom"]))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from atomflow.distill import errors_table
-from atomflow.distill.errors_table import Pair
+from atomflow.distill.card_page import parity_png
 from atomflow.distill.frames import Frame, read_frames
+from atomflow.distill.train import labels_of
 from atomflow.errors import InputError
+from atomflow.plain import to_jsonable
 
 
 def card_data(
     frames: Sequence[Frame], potential: Any, about: dict[str, Any], progress: Callable[[int], None] = lambda n: None
-) -> tuple[dict[str, Any], list[Pair]]:
-    """Everything the card shows, JSON-able, and the evaluated pairs for its figures.
+) -> dict[str, Any]:
+    """Who the card is about and the errors on held-out systems, JSON-able, with their figure (``figure_png``, base64).
 
     Args:
         frames: labelled frames; those of the test split are used, :class:`InputError` if there are none.
@@ -27,14 +31,15 @@ def card_data(
     if not held_out:
         raise InputError("the labelled set holds no test frames; a card without held-out systems would say nothing")
     pairs = errors_table.evaluate(held_out, potential.calculator(), progress)
-    data = {
+    return {
         **without_frames(potential, about),
         "by_family": [row.to_json() for row in errors_table.by_family(pairs)],
         "by_temperature": [row.to_json() for row in errors_table.by_temperature(pairs)],
+        "nzsp_dynamics_300_to_1500K": _nzsp_dynamics(pairs),
         "by_element": errors_table.by_element(pairs),
         "worst_systems": [row.to_json() for row in errors_table.by_system(pairs)],
+        "figure_png": parity_png(pairs),
     }
-    return data, pairs
 
 
 def labelled_frames(model_folder: str | Path) -> tuple[list[Frame], dict[str, Any]]:
@@ -51,6 +56,31 @@ def labelled_frames(model_folder: str | Path) -> tuple[list[Frame], dict[str, An
     if checks.exists():
         about["checks"] = json.loads(checks.read_text())
     return frames, about
+
+
+def _nzsp_dynamics(pairs: Sequence[errors_table.Pair]) -> dict[str, Any] | None:
+    """Errors over dynamics of NZSP between 300 and 1500 K, all together; None where no frame is of that kind."""
+    chosen = [pair for pair in pairs if pair.frame.family == "nzsp" and 300 <= (pair.frame.temperature_K or 0) <= 1500]
+    return errors_table.error_row("nzsp, dynamics, 300-1500 K", chosen).to_json() if chosen else None
+
+
+def kept_card_data(
+    frames: Sequence[Frame], potential: Any, about: dict[str, Any], folder: Path,
+    progress: Callable[[int], None] = lambda n: None,
+) -> dict[str, Any]:
+    """:func:`card_data`, computed once for a model and a set of frames and kept in ``folder``."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        if frame.split == "test":
+            digest.update(frame.positions_A.tobytes() + labels_of(frame).forces_eV_per_A.tobytes())
+    path = folder / f"errors-{potential.identity.sha256[:12]}-{digest.hexdigest()[:8]}.json"
+    if not path.exists():
+        data = card_data(frames, potential, about, progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(to_jsonable(data)))
+        os.replace(partial, path)
+    return {**json.loads(path.read_text()), "about": about}
 
 
 def without_frames(potential: Any, about: dict[str, Any]) -> dict[str, Any]:

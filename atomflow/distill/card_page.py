@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.distill.errors_table import Pair
+from atomflow.distill.goals import goals
 from atomflow.distill.train import labels_of
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
@@ -25,18 +26,24 @@ _COLUMNS = {
 }
 
 
-def write_card(data: dict[str, Any], pairs: Sequence[Pair], path: str | Path) -> Path:
-    """One self-contained HTML file, with the same facts as JSON beside it (``.json``)."""
+def write_card(data: dict[str, Any], path: str | Path) -> Path:
+    """One self-contained HTML file, with the same facts, without figures, as JSON beside it (``.json``)."""
     path = Path(path)
     try:
-        path.with_suffix(".json").write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
-        path.write_text(_page(data, pairs), encoding="utf-8")
+        path.with_suffix(".json").write_text(json.dumps(_without_figures(data), indent=2, allow_nan=False) + "\n")
+        path.write_text(_page(data), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     return path
 
 
-def _page(data: dict[str, Any], pairs: Sequence[Pair]) -> str:
+def _without_figures(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _without_figures(value) for key, value in data.items() if key != "figure_png"}
+    return [_without_figures(value) for value in data] if isinstance(data, list) else data
+
+
+def _page(data: dict[str, Any]) -> str:
     identity = data["potential"]
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
@@ -46,19 +53,21 @@ def _page(data: dict[str, Any], pairs: Sequence[Pair]) -> str:
         f"{', '.join(identity['elements'])}; sha256 <code>{identity['sha256'][:16]}…</code></p>",
         "<p>All errors are against the teacher, on systems that were not trained on. They are no errors against "
         "experiment or DFT: the teacher has its own.</p>",
-        *_errors(data, pairs), *_sections(data),
+        "<h2>What was asked, and what was measured</h2>",
+        _table(["", "asked", "measured", ""], goals(data)),
+        *_errors(data), *_sections(data),
         "<h2>Training and checks</h2>",
         f"<pre>{html.escape(json.dumps(data['about'], indent=2))}</pre></html>",
     ]
     return "\n".join(parts)
 
 
-def _errors(data: dict[str, Any], pairs: Sequence[Pair]) -> list[str]:
+def _errors(data: dict[str, Any]) -> list[str]:
     """The tables of errors on held-out systems."""
-    if not pairs:
+    if "by_family" not in data:
         return ["<h2>Errors on held-out systems</h2><p>Not measured: no labelled held-out frames were given.</p>"]
     return [
-        f"<img alt='Force parity and errors' src='data:image/png;base64,{_figure(pairs)}'>",
+        f"<img alt='Force parity and errors' src='data:image/png;base64,{data['figure_png']}'>",
         "<h2>By kind of system</h2>", _rows(data["by_family"]),
         "<h2>By temperature of the dynamics</h2>", _rows(data["by_temperature"]),
         "<h2>By element</h2>", _elements(data["by_element"]),
@@ -117,7 +126,7 @@ def _elements(table: dict[str, dict[str, dict[str, float]]]) -> str:
     return f"<table>{head}{body}</table>"
 
 
-def _figure(pairs: Sequence[Pair]) -> str:
+def parity_png(pairs: Sequence[Pair]) -> str:
     """Parity of forces by family, and the distribution of force errors per frame; PNG in base64."""
     from matplotlib.figure import Figure
 
