@@ -352,6 +352,22 @@ def test_published_energies_were_converted_once():
     assert sum(item.eV_per_A2 is not None for item in data.surfaces) >= 1
 
 
+def test_published_cells_are_sound_and_hold_whole_formula_units():
+    from atomflow.build.checks import check_cell
+    from atomflow.interfaces.dft import _dft_crystal, _theirs, published
+
+    kept = [item for item in published().boundaries if item.cell]
+    assert [item.plane for item in kept] == [(1, 0, 1), (1, 0, -1)]
+    crystal = _dft_crystal()
+    for item in kept:
+        cell = _theirs(item)
+        units = cell.composition["P"]
+        assert cell.composition == {s: n * units for s, n in {"Na": 3, "Zr": 2, "Si": 2, "P": 1, "O": 12}.items()}
+        assert check_cell(cell).ok
+        # the crystal, but for the boundaries
+        assert cell.volume_A3 / units == pytest.approx(crystal.volume_A3 / crystal.composition["P"], rel=0.01)
+
+
 def test_order_and_error_of_planted_energies(potential):
     from atomflow.interfaces.dft import Row, judged, published
 

@@ -84,7 +84,7 @@ def boundary_energy(
 
     Args:
         cell: a boundary of ``atomflow build boundary`` or of a search, or any cell with the normal along z and two
-            boundaries of one crystal (then ``crystal`` is needed).
+            boundaries of one crystal (then ``crystal`` is needed, and the lattice of both is held).
         crystal: the cell that the grains were cut from, when it was not the ordered NZSP of atomflow.
         chemical_potentials_eV: of elements, for a cell that does not hold whole formula units.
         built: the boundary before it was relaxed; built anew from its provenance when not given.
@@ -114,7 +114,7 @@ def boundary_energy(
         text = "each grain's own crystal, in-plane lattice and strain as in the boundary, third vector relaxed"
         thickness = tuple(facts["grain_thickness_A"])
     say("relaxing the boundary")
-    relaxed = relax_many([cell], potential, True, fmax_eV_per_A, max_steps, teller(say), batch)[0]
+    relaxed = relax_many([cell], potential, facts is not None, fmax_eV_per_A, max_steps, teller(say), batch)[0]
     strain = 0.0 if facts is None else facts.get("strain", 0.0)
     warnings = [f"grain b is strained by {100 * strain:.1f} %, and so is its reference"] if strain > 1e-4 else []
     return _result("boundary", relaxed, references, cost, excess, text, thickness, potential, warnings)
@@ -237,4 +237,4 @@ def _foreign(
     cost = sum(count * chemical_potentials_eV[symbol] for symbol, count in extra.items())
     paid = ", ".join(f"{symbol} at {chemical_potentials_eV[symbol]:g} eV" for symbol in extra)
     excess = f"{text}, {paid}" if extra else "none: whole formula units"
-    return [scaled], excess, cost, "the crystal given, per formula unit, its lattice as it is, atoms relaxed"
+    return [scaled], excess, cost, "the crystal given, per formula unit; both lattices held, atoms relaxed"
