@@ -319,3 +319,31 @@ def test_several_paths_that_do_not_go_together_are_one_line(tmp_path, capsys):
         assert run(["analyze", *arguments]) == 2, arguments
         error = capsys.readouterr().err
         assert words in error.splitlines()[-1], arguments
+
+
+def test_passages_give_the_conductance_of_a_layer_of_known_diffusivity():
+    """Equal D everywhere: Φ = nD/ℓ through the 14 Å of glass and 1 Å on either side; grains in contact do not count.
+
+    The walkers live on planes at 0.25, 0.75, ... Å: the first that is 1 Å deep lies at 1.25 Å.
+    """
+    density = 200 / (9 * 11 * 3 * WIDTH_A)
+    for middle in (1.0, 0.2):
+        walks = three_regions(np.random.default_rng(31), d_A2_per_ps=(1.0, middle, 1.0), ions=200, runs=2, frames=2000)
+        (through,) = analyze_regions(walks, hop_length_A=1.0).passages
+        assert (through.layer, through.thickness_A) == ("glass", pytest.approx(WIDTH_A + 2.0, abs=0.2))
+        truth = density / (WIDTH_A / middle + 2.5)
+        assert through.flux_per_A2_ps.overlaps(0.9 * truth, 1.1 * truth)
+        assert through.flux_per_A2_ps.high / through.flux_per_A2_ps.low < 2.5
+    closed = analyze_regions(three_regions(np.random.default_rng(32), walls=True)[0], hop_length_A=1.0).passages[0]
+    assert closed.count == 0
+    assert closed.flux_per_A2_ps.is_upper_limit
+
+
+def test_conductance_is_nernst_einstein_over_thickness():
+    from atomflow.transport.conductivity import siemens_per_cm
+    from atomflow.transport.region_crossings import conductance_S_per_cm2
+
+    density, d, thickness = 0.011, 3e-5, 8.0  # per Å³, cm²/s, Å
+    flux = density * d * 1e4 / thickness
+    expected = siemens_per_cm(1, 1 / density, 600.0) * d / (thickness * 1e-8)
+    assert flux * conductance_S_per_cm2(600.0) == pytest.approx(expected, rel=1e-12)

@@ -10,7 +10,8 @@ import typer
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
-    from atomflow.impedance import Layer, Spectrum
+    from atomflow.estimate import Estimate
+    from atomflow.impedance import CeramicsResult, Layer, Spectrum
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
                   help="Cell resistance and Nyquist plot from grain, boundary and film conductivities.")
@@ -18,7 +19,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False,
 
 @app.command()
 def impedance(
-    grain_sigma: Annotated[float, typer.Option(help="Conductivity of the grain, S/cm.")],
+    grain_sigma: Annotated[float | None, typer.Option(help="Conductivity of the grain, S/cm.")] = None,
+    campaign: Annotated[Path | None, typer.Option(
+        "--from", help="Campaign folder: all its grains with all its layers, intervals carried through.")] = None,
+    along: Annotated[str, typer.Option(help="With --from: lattice vector across the layers, x, y or z.")] = "z",
     grain_size_um: Annotated[float, typer.Option(help="Edge of a grain, µm.")] = 1.0,
     boundary_sigma: Annotated[float | None, typer.Option(help="Conductivity across a boundary, S/cm.")] = None,
     boundary_nm: Annotated[float, typer.Option(help="Thickness of a boundary, nm.")] = 0.0,
@@ -41,6 +45,7 @@ def impedance(
     \b
     Example:
       atomflow impedance --grain-sigma 9.1e-4 --boundary-sigma 2e-6 --grain-size-um 1 --boundary-nm 1.6 -o nyquist.png
+      atomflow impedance --from runs/control -T 700 --relative-density 0.74 -o control.png
     """
     from atomflow.cli import output
     from atomflow.cli.files import check_ending
@@ -49,8 +54,16 @@ def impedance(
 
     if out is not None:
         check_ending(out)
+    if (campaign is None) == (grain_sigma is None):
+        raise InputError("give either --grain-sigma (and what else is known) or --from with a campaign folder")
+    if campaign is not None:
+        given = [boundary_sigma, film_sigma, grain_ea, boundary_ea, film_ea]
+        if any(value is not None for value in given) or boundary_nm or film_nm or interface_ohm_cm2:
+            raise InputError("with --from, conductivities, energies and thicknesses come from the runs: leave them out")
+        _campaign(campaign, temperature, grain_size_um, relative_density, thickness_cm, along, out, json_)
+        return
     ceramic = Microstructure(
-        Layer(grain_sigma, grain_ea), _layer("boundary", boundary_sigma, boundary_ea),
+        Layer(grain_sigma or 0.0, grain_ea), _layer("boundary", boundary_sigma, boundary_ea),
         _layer("film", film_sigma, film_ea), grain_size_um, boundary_nm, film_nm, film_coverage, relative_density,
         temperature)
     thickness = default_thickness_cm() if thickness_cm is None else thickness_cm
@@ -67,6 +80,64 @@ def impedance(
         output.emit_json({**result, "spectrum": curve})
         return
     output.show(_text(result))
+
+
+def _campaign(folder: Path, temperature: float, grain_size_um: float, relative_density: float,
+              thickness_cm: float | None, along: str, out: Path | None, json_: bool) -> None:
+    from atomflow.cli import output
+    from atomflow.impedance.ceramics import ceramics
+
+    if out is not None and out.suffix == ".csv":
+        raise InputError("with --from, -o is a figure (.png, .pdf, .svg); --json has the numbers")
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    result = ceramics(folder, temperature, grain_size_um, relative_density, thickness_cm, along)
+    if out is not None:
+        _draw_ceramics(result, out)
+    if json_:
+        output.emit_json(result)
+        return
+    output.show(_ceramics_text(result))
+
+
+def _ceramics_text(result: CeramicsResult) -> str:
+    from atomflow.plain import table
+
+    def resistance(estimate: Estimate) -> str:
+        return f"> {estimate.low:.3g}" if estimate.value is None and estimate.low is not None else f"{estimate:.3g}"
+
+    rows = [[row.grain, row.layer, f"{row.grain_S_per_cm:.2g}",
+             "-" if row.layer_S_per_cm2 is None else f"{row.layer_S_per_cm2:.2g}", resistance(row.R_b_ohm_cm2),
+             resistance(row.R_gb_ohm_cm2), f"{row.total_S_per_cm:.2g}"] for row in result.ceramics]
+    printed = result.publication
+    lines = [f"{', '.join(result.potentials)} at {result.temperature_K:g} K; grains of {result.grain_size_um:g} µm, "
+             f"relative density {result.relative_density:g}, disc of {result.thickness_cm:.4g} cm",
+             table(rows, ["grain", "layer", "σ grain, S/cm", "G layer, S/cm²", "R_b, Ω cm²", "R_gb, Ω cm²",
+                          "σ total, S/cm"]),
+             f"publication at 25 °C: bare R_b {printed['R_b_bare_ohm_cm2']:g}, R_gb {printed['R_gb_bare_ohm_cm2']:g} "
+             f"Ω cm², σ {printed['total_bare_S_per_cm']:.3g}; x = 0.2: σ {printed['total_x0.2_S_per_cm']:.3g} S/cm"]
+    lines += list(result.notes)
+    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
+
+
+def _draw_ceramics(result: CeramicsResult, out: Path) -> None:
+    from atomflow.cli.files import draw
+
+    def paint(axis: Any) -> None:
+        for place, row in enumerate(result.ceramics):
+            total = row.total_S_per_cm
+            if total.value is not None and total.low is not None and total.high is not None:
+                axis.errorbar(total.value, place, xerr=[[total.value - total.low], [total.high - total.value]], fmt="o",
+                              color="black", ms=4, capsize=2)
+            elif total.high is not None:
+                axis.plot(total.high, place, "<", color="black", ms=5)
+        for key, colour in (("total_bare_S_per_cm", "#0072B2"), ("total_x0.2_S_per_cm", "#D55E00")):
+            axis.axvline(result.publication[key], color=colour, lw=0.8)
+        axis.set_yticks(range(len(result.ceramics)), [f"{row.grain} | {row.layer}" for row in result.ceramics])
+        axis.set_xscale("log")
+        axis.set_xlabel(f"total σ at {result.temperature_K:g} K / S cm⁻¹ (lines: publication, 25 °C, bare and x = 0.2)")
+
+    draw(out, paint, (6.0, 1.2 + 0.35 * len(result.ceramics)))
 
 
 def _layer(name: str, sigma: float | None, energy: float | None) -> Layer | None:

@@ -16,7 +16,14 @@ from atomflow.transport.analyze import similar, temperatures
 from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.local_walk import LocalD, bins_of, starting, staying, triple_d, weigh
-from atomflow.transport.region_crossings import Crossing, crossings, residence_ps, settled_slabs
+from atomflow.transport.region_crossings import (
+    Crossing,
+    Passage,
+    crossings,
+    passages,
+    residence_ps,
+    settled_slabs,
+)
 from atomflow.transport.region_profile import Profile, profile
 from atomflow.transport.slabs import RegionPaths, Slab, pooled_paths
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
@@ -71,6 +78,7 @@ class RegionResult:
     height_A: float
     regions: tuple[RegionTransport, ...]
     crossings: tuple[Crossing, ...]
+    passages: tuple[Passage, ...]
     profile: Profile
     warnings: tuple[str, ...]
 
@@ -95,6 +103,8 @@ class RegionResult:
                   if r.across.estimate.high is None]
         lines += [f"{c.source} → {c.target}: {c.count} crossings, {c.rate_per_ps:.2g} per ion and ps"
                   for c in self.crossings]
+        lines += [f"through {p.layer} ({p.thickness_A:.1f} Å): {p.count:.3g} passages, "
+                  f"{p.conductance_S_per_cm2:.2g} S/cm²" for p in self.passages]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
 
@@ -140,6 +150,7 @@ def analyze_regions(
     return RegionResult(species, tuple(str(one.source) for one in opened), along, target, mean, len(runs),
                         runs[0].ions_A.shape[1], sum((len(paths.ions_A) - 1) * paths.interval_ps for paths in runs),
                         runs[0].slabs, runs[0].height_A, regions, crossings(runs, settled, level),
+                        passages(runs, mean or target, level, charge_e),
                         profile(runs, frames, {r.region for r in regions if r.along.estimate.value is not None}),
                         tuple(dict.fromkeys(warnings)))
 
