@@ -135,6 +135,51 @@ def test_going_on_from_a_student_of_another_shape_is_refused(tmp_path):
         training.train(student(tmp_path, channels=16, start_from=str(tmp_path / "small")), tmp_path / "model")
 
 
+@pytest.fixture
+def trained_at_once(monkeypatch):
+    """mace_run_train that leaves a model with random weights, and tells one epoch; the seeds it was called with."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("mace")
+    from mace_toys import make_mace
+
+    seeds = []
+
+    def run_train(options, config, folder, progress):
+        seeds.append(config.seed)
+        progress(training.TrainProgress(1, 2, 1.0, 100.0, 60.0))
+        module = make_mace(config.seed, num_elements=2, atomic_numbers=[8, 11], atomic_energies=np.array([-1.0, -2.0]))
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        torch.save(module, folder / "checkpoints" / f"{config.name}_run-{config.seed}.model")
+
+    monkeypatch.setattr(training, "_run", run_train)
+    return seeds
+
+
+def test_a_committee_is_trained_apart_and_loaded_as_one(trained_at_once, tmp_path):
+    from atomflow import potentials
+    from atomflow.potentials.committee import open_members
+
+    (tmp_path / "labelled").mkdir()
+    write_frames(with_labels(toy_frames(12), {8: -4.0, 11: -1.0}), tmp_path / "labelled" / "labelled.npz")
+    wanted, told = student(tmp_path, committee=2, seed=5, validation_fraction=0.3), []
+    training.train(wanted, tmp_path / "model", told.append)
+    path = training.export(tmp_path / "model", wanted)
+    assert trained_at_once == [5, 6]
+    assert [(state.member, state.members) for state in told] == [(1, 2), (2, 2)]
+    assert told[0].seconds_left > 2 * told[1].seconds_left - 1  # the second member is still to come
+    valid = [(tmp_path / "model" / f"member-{k}" / "data" / "valid.xyz").read_text() for k in (1, 2)]
+    assert valid[0] != valid[1]
+    loaded = potentials.load(tmp_path / "model", device="cpu")
+    assert loaded.identity.name == path.name.removesuffix(".mace.npz") == "toy"
+    assert [member.identity.name for member in open_members(loaded)] == ["toy-2"]
+    training.train(wanted, tmp_path / "model")
+    assert trained_at_once == [5, 6]  # done: nothing is trained again
+    assert training.member_folder(tmp_path / "model", 2).name == "member-2"
+    further = student(tmp_path, start_from=str(tmp_path / "model"), committee=3)
+    assert training.member_config(further, 3).start_from == str(
+        tmp_path / "model" / "member-1")
+
+
 @pytest.mark.slow
 def test_from_pool_to_card_by_the_command_line(pool, tmp_path, capsys):
     labelled, model = tmp_path / "labelled", tmp_path / "model"
