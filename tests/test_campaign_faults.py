@@ -1,5 +1,6 @@
 """What can go wrong in a campaign, one by one: what is said, what is kept, and that the numbers stay the same."""
 
+import errno
 import os
 import resource
 import signal
@@ -108,6 +109,26 @@ def test_a_full_disk_keeps_what_was_written_and_retry_ends_it(whole, tmp_path, c
     assert code == 1
     assert "no room left on the disk" in capsys.readouterr().err
     assert worker.main([str(folder), task]) == 0
+    assert trajectory(folder, task) == expected
+
+
+def test_a_full_disk_stops_the_driver_with_one_line_and_harms_nothing(whole, monkeypatch, capsys):
+    from atomflow.campaign import folder as places
+
+    path, task, expected = whole
+    folder, record = path.parent / "whole", (path.parent / "whole" / "campaign.json").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(places, "write_whole", full)
+        assert command(["campaign", "run", str(path), "-o", str(folder)]) == 1
+    said = capsys.readouterr().err.strip()
+    assert "no room left on the disk while writing" in said
+    assert "campaign.json" in said
+    assert len(said.splitlines()) == 1
+    assert (folder / "campaign.json").read_bytes() == record
     assert trajectory(folder, task) == expected
 
 

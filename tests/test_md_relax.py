@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from md_toys import argon, lennard_jones, monoclinic_argon
 
 from atomflow import md
@@ -109,6 +110,14 @@ def test_a_killed_relaxation_goes_on_and_ends_in_the_same_bits(tmp_path, cell_to
     assert found.sha256 == expected.sha256
     assert steps == list(range(13))
     assert not journal.exists()
+
+
+def test_out_of_memory_is_one_line_that_says_what_to_do():
+    def full():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(RunFailed, match="out of GPU memory while relaxing 4 atoms; take a GPU with more memory"):
+        md.relax(argon(1, rattle=0.1), Counting(lennard_jones(), 2, full))
 
 
 def test_a_signal_stops_a_relaxation_that_has_a_journal(tmp_path):

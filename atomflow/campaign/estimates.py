@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from atomflow.campaign import folder as places
-from atomflow.errors import AtomflowError
+from atomflow.errors import AtomflowError, RunFailed
 from atomflow.estimate import Estimate
 
 #: how long somebody who watches waits for analysis; the groups left over come the next time
@@ -171,5 +171,5 @@ def _from_json(data: dict[str, Any] | None) -> GroupEstimate | None:
 def _keep(folder: Path, kept: dict[str, Any]) -> None:
     try:
         places.write_json(folder / FILE, kept)
-    except OSError:  # a folder that may only be read, or a full disk: it is computed again next time
+    except RunFailed:  # a folder that may only be read, or a full disk: it is computed again next time
         return

@@ -23,7 +23,7 @@ from atomflow.campaign.config import CampaignConfig
 from atomflow.campaign.tasks import Extension, Task
 from atomflow.cell import Cell, write_cell
 from atomflow.errors import InputError
-from atomflow.runs.files import write_whole
+from atomflow.runs.files import full_disk, write_whole
 from atomflow.runs.manifest import now, plain
 
 FORMAT, FORMAT_VERSION = "atomflow-campaign", 1
@@ -74,7 +74,7 @@ def record(
         old = read(folder)
         _refuse_changes(folder, old, json.loads(json.dumps(plain(new))))
         new["created"], new["extensions"] = old["created"], old.get("extensions", [])
-    write_whole(folder / FILE, (json.dumps(plain(new), indent=1) + "\n").encode())
+    write_json(folder / FILE, new)
 
 
 def extensions(folder: Path) -> list[Extension]:
@@ -172,13 +172,23 @@ def write_start(folder: Path, structure: str, cell: Cell, key: str, about: dict[
     """Put down the cell that dynamics of ``structure`` start from, and how it came about."""
     path = cell_file(folder, structure)
     path.with_suffix(".json").unlink(missing_ok=True)  # the pair is valid only when both are of one making
-    write_cell(cell, path)
+    try:
+        write_cell(cell, path)
+    except OSError as error:
+        raise full_disk(error, path, "no run of it has begun") from None
     write_json(path.with_suffix(".json"), {"key": key, **about})
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write whole, durably."""
-    write_whole(path, (json.dumps(plain(data), indent=1) + "\n").encode())
+    """Write whole, durably.
+
+    Raises:
+        RunFailed: the disk is full; what was there before is intact.
+    """
+    try:
+        write_whole(path, (json.dumps(plain(data), indent=1) + "\n").encode())
+    except OSError as error:
+        raise full_disk(error, path, "what was there before is intact") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

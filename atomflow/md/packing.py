@@ -198,8 +198,7 @@ class _Pack:
         """Halve the batch; runs keep what they have, and what happened on record."""
         left = [item.member.writer for item in begun if not item.member.writer.finished]
         if len(begun) == 1:
-            self.failures.append(f"{left[0].folder}: {trouble}; it does not fit even alone: take a GPU with more "
-                                 f"memory, a smaller cell, or device: cpu")
+            self.failures.append(f"{left[0].folder}: it does not fit even alone: {trouble}")
             return left[0].finish("failed", self.failures[-1])
         self.size = max(1, len(begun) // 2)
         words = (f"{len(begun)} runs at a time did not fit into the GPU's memory ({trouble.partition(';')[0]}); they "

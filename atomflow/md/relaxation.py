@@ -19,6 +19,7 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.md.journal import Journal, JournalCalculator
 from atomflow.md.memory import keep_freed_memory
+from atomflow.md.session import OutOfMemory, is_out_of_memory
 from atomflow.md.signals import StopRequest
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A3_IN_GPA
@@ -74,15 +75,29 @@ def relax(
     Raises:
         InputError: an element the potential does not know, or settings that make no sense; another process has the
             journal.
+        OutOfMemory: of the GPU.
         RunStopped: only with a journal: SIGTERM, SIGINT or SIGUSR1 came.
         RunFailed: a force or the energy became something that is not a number.
     """
-    from atomflow.potentials.ase_calculator import BatchCalculator
-
     if fmax_eV_per_A <= 0 or max_steps < 1:
         raise InputError("relaxation needs a positive fmax_eV_per_A and at least one step")
     potential.check_elements(cell.numbers)
     keep_freed_memory()
+    try:
+        return _relax_by_journal(cell, potential, cell_too, fmax_eV_per_A, max_steps, progress, journal)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"out of GPU memory while relaxing {len(cell)} atoms; take a GPU with more memory, a smaller "
+                          f"cell, or the CPU") from None
+
+
+def _relax_by_journal(
+    cell: Cell, potential: Potential, cell_too: bool, fmax_eV_per_A: float, max_steps: int, progress: Report | None,
+    journal: str | Path | None,
+) -> tuple[Cell, RelaxResult]:
+    from atomflow.potentials.ase_calculator import BatchCalculator
+
     if journal is None:
         return _relax(cell, BatchCalculator(potential), cell_too, fmax_eV_per_A, max_steps, progress)
     identity = potential.identity

@@ -111,8 +111,10 @@ class Session:
             if not is_out_of_memory(error):
                 raise
             atoms = sum(member.n_atoms for member in self.members)
-            raise OutOfMemory(f"out of GPU memory at step {self.state.step} with {len(self.members)} systems of "
-                              f"{atoms} atoms altogether; resume them in smaller batches") from None
+            what = f"{len(self.members)} systems of {atoms} atoms altogether; resume them in smaller batches"
+            if len(self.members) == 1:
+                what = f"{atoms} atoms; resume it on a GPU with more memory, or on the CPU; the checkpoints are kept"
+            raise OutOfMemory(f"out of GPU memory at step {self.state.step} with {what}") from None
         if self._failures:
             raise RunFailed("; ".join(self._failures))
 
