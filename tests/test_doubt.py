@@ -207,7 +207,7 @@ def test_a_run_that_is_to_stop_fails_with_a_checkpoint(student, cell, tmp_path):
     assert np.isfinite(failed.thermo()[MAX]).sum() == 1
 
 
-def test_a_resumed_run_is_bitwise_the_same_with_its_looks(watched, student, cell, tmp_path):
+def test_a_resumed_run_is_bitwise_the_same_with_its_looks(watched, models, student, cell, tmp_path):
     folder = tmp_path / "run"
 
     def interrupt(moment):
@@ -216,7 +216,7 @@ def test_a_resumed_run_is_bitwise_the_same_with_its_looks(watched, student, cell
 
     with pytest.raises(RunStopped):
         md.run(cell, student, config(doubt_warn_eV_per_A=0.001), folder, progress=interrupt)
-    manifest = md.resume(folder)  # potential and committee from what the manifest says
+    manifest = md.resume(folder, models[0])  # the committee from what the manifest says
     one, two = runs.open_run(watched), runs.open_run(folder)
     np.testing.assert_array_equal(one.positions_A(0, one.n_frames), two.positions_A(0, two.n_frames))
     for name, values in one.thermo().items():

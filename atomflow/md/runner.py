@@ -108,6 +108,7 @@ def resume(
     if potential is None:
         potential = load_recorded(manifest["potential"], device, trust_model)
     check_same(potential, manifest["potential"], folder)
+    potential = _with_recorded_committee(potential, manifest["potential"])
     writer, checkpoint = runs.RunWriter.resume(folder)
     with writer:
         cell = runs.open_run(folder).initial_cell()
@@ -159,8 +160,13 @@ def load_recorded(identity: dict[str, Any], device: str, trust_model: bool) -> P
     source_file = Path(identity["source"].partition("#")[0])
     name = identity["source"] if source_file.is_file() else identity["name"]
     loaded = potentials.load(name, device=device, dtype=identity["dtype"], trust_model=trust_model)
+    return _with_recorded_committee(loaded, identity)
+
+
+def _with_recorded_committee(potential: Potential, identity: dict[str, Any]) -> Potential:
+    """The potential with the committee that the run was started with, so that a resumed run looks as it would have."""
     members = [CommitteeMember.model_validate(member) for member in identity.get("committee", ())]
-    named: Potential = with_committee(loaded, members, identity.get("doubt_warn_eV_per_A"))
+    named: Potential = with_committee(potential, members, identity.get("doubt_warn_eV_per_A"))
     return named
 
 
