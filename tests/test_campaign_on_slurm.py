@@ -1,6 +1,7 @@
 """Campaigns on a real single-node SLURM that the tests start themselves: walltime, requeue, a node that is lost."""
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -183,3 +184,71 @@ def test_cancel_keeps_checkpoints_and_the_rest_runs_elsewhere(slurm, tmp_path, u
     assert campaign.status(folder).counts == {"stopped": 2}
     campaign.run(campaign.load(tmp_path / "smoke.yaml"), folder)
     assert same(folder, undisturbed)
+
+
+def test_random_kills_on_slurm_lose_and_double_nothing(slurm, tmp_path):
+    """Eight short tasks; workers, jobs and the node are killed at random moments, jobs sent back and cancelled."""
+    settings = {"time": "00:20:00", "memory": "400M", "tasks_per_job": 2}
+    path = smoke(tmp_path / "smoke.yaml", md={**LONG, "time_ps": 6.0, "checkpoint_interval_ps": 0.5}, seeds=4,
+                 temperatures_K=[150, 250], relax="none", resources={"slurm": settings})
+    config, folder, chance, done = campaign.load(path), tmp_path / "out", random.Random(3), []
+
+    def at_work():
+        hurry()
+        if not campaign.submit(config, folder) and not queue.in_queue(folder):
+            return ["over"]
+        return in_production(folder, 1) or in_production(folder, 2)
+
+    for what in chance.sample(["worker", "worker", "requeue", "requeue", "cancel", "node"], 6):
+        wait_for(at_work)
+        pids = in_production(folder, 1) or in_production(folder, 2)
+        time.sleep(chance.uniform(0, 2))
+        if not pids:
+            break
+        if what == "worker":
+            os.kill(chance.choice(pids), signal.SIGKILL)
+        elif what == "requeue":
+            running = [place.element for place in queue.in_queue(folder).values() if place.state == "running"]
+            subprocess.run(["scontrol", "requeue", *running[:1]], check=False)
+        elif what == "cancel":
+            campaign.cancel(folder)
+        else:
+            slurm.lose_node()
+            time.sleep(1)
+            slurm.start_node()
+        done.append(what)
+        wait_for(lambda: not any(alive(pid) for pid in pids) or what == "worker")  # noqa: B023
+    print(done, campaign.status(folder, estimate=False).line())
+    assert len(done) >= 4
+
+    def over():
+        hurry()
+        return not campaign.submit(config, folder) and not queue.in_queue(folder)
+
+    wait_for(over, 1200)
+    campaign.run(config, tmp_path / "whole")
+    assert same(folder, tmp_path / "whole")
+    for place in (folder / "runs").iterdir():
+        times = runs.open_run(place).times_fs
+        assert len(times) == 301
+        assert (times[1:] > times[:-1]).all()
+
+
+def test_extend_on_slurm_with_real_dynamics(slurm, tmp_path):
+    """Every call hands in a round; between them the runs are molecular dynamics of the toy liquid, packed."""
+    path = smoke(tmp_path / "smoke.yaml", resources={
+        "packing": 4, "slurm": {"time": "00:20:00", "memory": "400M", "tasks_per_job": 4}})
+    folder = tmp_path / "out"
+    campaign.submit(campaign.load(path), folder)
+    state = finished(folder)
+    target, rounds = 0.75 * state.estimates[0].half_width_eV, []
+    while True:
+        ended = campaign.extend_on_slurm(folder, target)
+        if not ended.waiting:
+            break
+        rounds.append(len(ended.added))
+        finished(folder)
+    print(f"±{target:.4f} eV after rounds of {rounds} runs: {ended.text()}")
+    assert ended.met
+    assert rounds
+    assert ended.estimates[0].half_width_eV <= target

@@ -82,7 +82,7 @@ def extend(
     """Finish the campaign in ``folder``, then add runs until the half interval of every Ea is at most ``target_eV``.
 
     After each round all intervals are computed anew, and the next round goes where it lowers the variance of Ea most
-    per hour. A round is as many runs as go side by side on this machine.
+    per hour. A round is as many runs as go side by side on this machine, in processes or in batches.
 
     Args:
         budget_hours: of computing (summed over processes) for the runs added; None for no bound.
@@ -107,7 +107,7 @@ def extend(
         spent = sum(costs.of(run) for run in added)
         missing = [item for item in now if item.half_width_eV > target_eV]
         left = math.inf if budget_hours is None else budget_hours - spent
-        share = max(1, driver.processes(config) // max(1, len(missing)))
+        share = max(1, _side_by_side(config, now) // max(1, len(missing)))
         chosen = _choose(folder, config, missing, costs, target_eV, left, share)
         if not chosen:
             return ExtensionResult(target_eV, not missing, spent, budget_hours, added, now,
@@ -118,6 +118,14 @@ def extend(
                                                 for run in chosen))
         places.extend(folder, chosen)
         added += chosen
+
+
+def _side_by_side(config: CampaignConfig, now: Sequence[StructureEstimate]) -> int:
+    """Runs at a time; where a GPU's batch is still to be measured, as many as there are so far."""
+    if not driver.packed(config):
+        return driver.processes(config)
+    packing = config.resources.packing
+    return sum(item.runs for item in now) if isinstance(packing, str) else packing * driver.processes(config)
 
 
 def extend_on_slurm(
