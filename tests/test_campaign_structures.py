@@ -168,17 +168,17 @@ def test_structures_are_quenched_once_before_their_runs(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_quench_survives_kills_to_the_bit(tmp_path):
-    """A driver killed several times in the midst of the melt: the same glass as without."""
+    """A driver stopped and killed in the midst of the melt: the same glass as without."""
     slow = {**QUENCH, "melt_ps": 3.0, "checkpoint_interval_ps": 0.1}
     toys(tmp_path)
     path = campaign_file(tmp_path, {"glass": {"file": "melt.extxyz", "quench": slow}})
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     assert command(["campaign", "run", str(path), "-o", str(calm)]) == 0
     seen = set()
-    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         driver = subprocess.Popen([sys.executable, "-m", "atomflow.cli.main", "campaign", "run", str(path), "-o",
                                    str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while "quenching" not in str(words := status(killed).relaxing if (killed / "campaign.json").exists() else ""):
             assert time.monotonic() < deadline
             if driver.poll() is not None:

@@ -5,7 +5,7 @@
     mine:   {file: mine.extxyz}
 
 The keys are the parameters of ``atomflow build``. What a builder starts from (``boundary`` and ``glass`` of a sealed
-boundary, ``on`` of a contact, ``crystal`` of a boundary) is a structure itself.
+boundary, ``on`` of a contact, ``crystal`` of a slab or boundary) is a structure itself.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ BUILDERS = {
     "nzsp": Builder("atomflow.build.nzsp", "NZSPRequest", "build_nzsp"),
     "phase": Builder("atomflow.build.phases", "PhaseRequest", "build_phase"),
     "glass": Builder("atomflow.build.glass", "GlassRequest", "build_glass"),
+    "slab": Builder("atomflow.build.surface", "SlabRequest", "build_slab", {"crystal": False}),
     "boundary": Builder("atomflow.build.boundary", "BoundaryRequest", "build_boundary", {"crystal": False}),
     "sealed": Builder("atomflow.build.sealed", "SealedRequest", "build_sealed", {"boundary": True, "glass": False}),
     "contact": Builder("atomflow.build.contact", "ContactRequest", "build_contact", {"on": False}),

@@ -1,0 +1,10 @@
+# Phonons of ordered NZSP in a supercell of at least 10 Å, and the barriers of its shortest Na hops with their harmonic
+# rates, to be laid beside D of molecular dynamics (workflows/bulk). An hour on a CPU.
+#   bash workflows/phonon/study.sh
+set -e
+mkdir -p runs/phonon
+atomflow build nzsp --order ordered -o runs/phonon/cell.extxyz
+atomflow relax runs/phonon/cell.extxyz -p atomflow-nzsp-0 --cell-too --fmax 0.001 --max-steps 2000 --dtype float64 -o runs/phonon/relaxed.extxyz
+atomflow phonon runs/phonon/relaxed.extxyz -p atomflow-nzsp-0 -o runs/phonon/phonons
+atomflow hop runs/phonon/relaxed.extxyz -p atomflow-nzsp-0 --from mid --to Na2 --vacancy -T 300 -T 600 -T 900 -o runs/phonon/mid-Na2
+atomflow hop runs/phonon/relaxed.extxyz -p atomflow-nzsp-0 --from Na1 --to Na2 --vacancy -T 300 -T 600 -T 900 -o runs/phonon/Na1-Na2
