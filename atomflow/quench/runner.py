@@ -22,7 +22,7 @@ from atomflow.quench.summary import summarize, summarize_replicas, warnings
 from atomflow.runs.files import MANIFEST, write_whole
 from atomflow.runs.manifest import now
 
-RELAXED, RELAXATION = "relaxed.extxyz", "relax.json"
+RELAXED, RELAXATION, JOURNAL = "relaxed.extxyz", "relax.json", "journal"
 
 
 def run(
@@ -157,7 +157,7 @@ def _relaxation(stage: Stage, cell: Cell, potential: Potential, path: Path, tell
     if not (path / RELAXED).exists():
         path.mkdir(parents=True, exist_ok=True)
         relaxed, result = md.relax(cell, potential, stage.cell_too, stage.fmax_eV_per_A, stage.steps,
-                                   lambda step, energy, fmax: tell(step, None))  # fmt: skip
+                                   lambda step, energy, fmax: tell(step, None), journal=path / JOURNAL)  # fmt: skip
         write_whole(path / RELAXATION, json.dumps(to_jsonable(result), indent=2).encode())
         write_cell(relaxed, path / RELAXED)
     return read_cell(path / RELAXED)
