@@ -298,6 +298,16 @@ def test_doubt_of_a_run_and_of_a_cell(files, models, watched, cell, tmp_path, ca
     assert "either a cell or trajectory, or --labelled" in capsys.readouterr().err
 
 
+def test_show_names_the_committee_of_a_trained_folder(files, tmp_path, capsys):
+    for file in files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    committee.write_committee(tmp_path, files[0].name, [file.name for file in files[1:]])
+    assert run(["potential", "show", str(tmp_path)]) == 0
+    assert f"committee:     {tmp_path}/{files[1].name}, {tmp_path}/{files[2].name}" in capsys.readouterr().out
+    assert run(["potential", "show", "lennard-jones-argon"]) == 0
+    assert "committee" not in capsys.readouterr().out
+
+
 def test_a_campaign_names_a_committee_beside_its_file(files, cell, tmp_path):
     for file in files:
         (tmp_path / file.name).write_bytes(file.read_bytes())

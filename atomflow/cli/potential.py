@@ -56,7 +56,7 @@ def show(name: Name, trust_model: Trust = False, json: Json = False) -> None:
     from atomflow.cli import output
     from atomflow.potentials import registry
 
-    if Path(name.partition("#")[0]).expanduser().is_file():
+    if name not in registry.entries() and Path(name.partition("#")[0]).expanduser().exists():
         loaded = registry.load(name, device="cpu", trust_model=trust_model)
         facts: dict[str, Any] = loaded.identity.model_dump()
     else:
@@ -64,8 +64,9 @@ def show(name: Name, trust_model: Trust = False, json: Json = False) -> None:
     if json:
         output.emit_json(facts)
         return
+    facts["committee"] = [member["file"] for member in facts.get("committee", ())]
     for key, value in facts.items():
-        if value is not None:
+        if value not in (None, (), []):
             shown = ", ".join(value) if isinstance(value, (list, tuple)) else value
             output.show(f"{key.replace('_', ' ') + ':':<14} {shown}")
 
