@@ -11,7 +11,7 @@ from atomflow.build.coincidence import matches, reduced, sublattices
 from atomflow.build.grains import KINDS
 from atomflow.build.nzsp import build_nzsp
 from atomflow.build.planes import lattice_plane, primitive_indices
-from atomflow.build.slab import best_cut, cuts_of, in_plane_frame, slab
+from atomflow.build.slab import best_cut, cuts_of, good_cuts, in_plane_frame, slab
 from atomflow.build.stacking import min_distances_A, needed_gaps
 from atomflow.cell import read_cell, write_cell
 from atomflow.cli.main import run
@@ -103,6 +103,23 @@ def test_a_slab_has_no_dipole_and_cuts_what_it_says(plane):
     lost = 6 * (atoms.numbers == 40).sum() - bonds
     assert lost == pytest.approx(cut.broken_per_nm2 / 100 * found.area_A2, abs=1e-6)
     assert any(abs(other.polarisation_e_per_A2) > 0.01 for other in cuts_of(groups, found))
+
+
+def test_cuts_are_ranked_and_those_that_inversion_makes_the_same_count_once():
+    crystal = nzsp_crystal()
+    found = lattice_plane(crystal.lattice_A, (1, 0, -1))
+    groups = in_plane_frame(crystal.groups, found)
+    cuts = good_cuts(groups, found)
+    broken = [cut.broken_per_nm2 for cut in cuts]
+    assert broken == sorted(broken)
+    assert best_cut(groups, found, rank=1) == cuts[1]
+    every = [cut for cut in cuts_of(groups, found) if abs(cut.polarisation_e_per_A2) < 1e-3]
+    assert len(cuts) < len(every) <= 2 * len(cuts)
+    one, other = build_boundary((1, 0, -1)), build_boundary((1, 0, -1), cut=1)
+    require_good(other)
+    assert one.provenance["cuts"][0]["starts"] != other.provenance["cuts"][0]["starts"]
+    with pytest.raises(InputError, match="there is no cut 99"):
+        build_boundary((1, 0, -1), cut=99)
 
 
 # --- plane lattices that meet -------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ class BoundaryRequest(StrictModel):
     max_strain: float = Field(0.04, ge=0, le=0.15)
     max_area: float = Field(400.0, gt=0, le=3000)
     max_dipole: float = Field(MAX_POLARISATION_E_PER_A2, gt=0)
+    cut: int = Field(0, ge=0)
     cell: Literal["experimental", "dft"] = "experimental"
 
 
@@ -70,8 +71,8 @@ def build_boundary(
             ``shift`` of the second grain in fractions of the plane cell (searched for the smallest gap when not
             given); ``gap`` between the faces in Å (the smallest without close contacts when not given); ``repeat`` of
             the plane cell; ``width`` of the region called boundary, Å; ``max_strain`` of the second grain;
-            ``max_area`` of the plane cell, Å²; ``max_dipole`` a cut may leave, e/Å² per height; ``cell`` experimental
-            or dft.
+            ``max_area`` of the plane cell, Å²; ``max_dipole`` a cut may leave, e/Å² per height; ``cut``, 0 the best
+            without a dipole, 1 the next; ``cell`` experimental or dft.
 
     Raises:
         InputError: the plane cannot be cut well, the grains do not fit, or a value is out of range; with the reason.
@@ -91,8 +92,9 @@ def build_boundary(
         second = lattice_plane(source.lattice_A, primitive_of(request.plane_b, own_axes))
     match, angle = fit(source, first, second, request.kind, request.max_strain, request.max_area, request.angle)
     _require_size(request, match.area_A2, len(source.groups.numbers) / abs(np.linalg.det(source.lattice_A)))
-    below = first_grain(source, first, match, request.grain_thickness, request.max_dipole)
-    above = second_grain(source, second, request.kind, match, request.grain_thickness, request.max_dipole)
+    limits = request.grain_thickness, request.max_dipole, request.cut
+    below = first_grain(source, first, match, *limits)
+    above = second_grain(source, second, request.kind, match, *limits)
     in_plane = reduced(np.eye(2, dtype=int), match.first @ first.in_plane_A) @ (match.first @ first.in_plane_A)
     stacked = _stack(request, first, below, above, in_plane)
     provenance = _provenance(request, first, second, below, above, stacked)

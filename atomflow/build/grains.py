@@ -107,26 +107,28 @@ def turned_plane(plane: Plane, operation: np.ndarray) -> np.ndarray:
     return basis if np.linalg.det(basis) > 0 else basis * np.array([[1.0], [-1.0]])
 
 
-def first_grain(crystal: Crystal, plane: Plane, match: Match, thickness_A: float, max_dipole: float) -> Grain:
-    """The grain below: as it is, over the shared plane cell."""
-    return _grain(crystal, plane, match.first, plane.in_plane_A, np.eye(3), np.eye(2), thickness_A, max_dipole)
+def first_grain(
+    crystal: Crystal, plane: Plane, match: Match, thickness_A: float, max_dipole: float, cut: int = 0
+) -> Grain:
+    """The grain below: as it is, over the shared plane cell. ``cut`` counts the good ones, best first."""
+    return _grain(crystal, plane, match.first, plane.in_plane_A, np.eye(3), np.eye(2), thickness_A, max_dipole, cut)
 
 
 def second_grain(
-    crystal: Crystal, plane: Plane, kind: str, match: Match, thickness_A: float, max_dipole: float
+    crystal: Crystal, plane: Plane, kind: str, match: Match, thickness_A: float, max_dipole: float, cut: int = 0
 ) -> Grain:
     """The grain above: turned, and strained in the plane to fit the first. Its TO4 are turned but not strained."""
     operation = OPERATION[kind]
     basis = turned_plane(plane, operation)
-    return _grain(crystal, plane, match.second, basis, operation, match.deformation, thickness_A, max_dipole)
+    return _grain(crystal, plane, match.second, basis, operation, match.deformation, thickness_A, max_dipole, cut)
 
 
 def _grain(
     crystal: Crystal, plane: Plane, cell: np.ndarray, basis_A: np.ndarray, operation: np.ndarray,
-    deformation: np.ndarray, thickness_A: float, max_dipole: float,
+    deformation: np.ndarray, thickness_A: float, max_dipole: float, rank: int,
 ) -> Grain:  # fmt: skip
     groups = in_plane_frame(crystal.groups, plane)
-    cut = best_cut(groups, plane, max_dipole)
+    cut = best_cut(groups, plane, max_dipole, rank)
     layers = max(1, round(thickness_A / plane.spacing_A))
     built = slab(groups, plane, cut, layers)
     height = layers * plane.spacing_A

@@ -108,11 +108,28 @@ def in_plane_frame(groups: Groups, plane: Plane) -> Groups:
     return replace(groups, centres_A=groups.centres_A @ plane.rotation, offsets_A=groups.offsets_A @ plane.rotation)
 
 
-def best_cut(groups: Groups, plane: Plane, max_polarisation: float = MAX_POLARISATION_E_PER_A2) -> Cut:
+def best_cut(
+    groups: Groups, plane: Plane, max_polarisation: float = MAX_POLARISATION_E_PER_A2, rank: int = 0
+) -> Cut:
     """The cut with the fewest broken Zr-O bonds, then the smoothest, among those that leave no dipole.
 
     Args:
         groups: one cell's, in the plane's frame.
+        rank: 0 that cut, 1 the next best, ...; see :func:`good_cuts`.
+
+    Raises:
+        InputError: every cut leaves a dipole, or there are not so many that leave none.
+    """
+    good = good_cuts(groups, plane, max_polarisation)
+    if rank >= len(good):
+        name = " ".join(map(str, plane.indices))
+        raise InputError(f"the plane {name} (primitive cell) has {len(good)} cut(s) without a dipole, counted from 0; "
+                         f"there is no cut {rank}")  # fmt: skip
+    return good[rank]
+
+
+def good_cuts(groups: Groups, plane: Plane, max_polarisation: float = MAX_POLARISATION_E_PER_A2) -> list[Cut]:
+    """Cuts without a dipole, fewest broken Zr-O bonds first; of two that inversion makes the same, one.
 
     Raises:
         InputError: every cut leaves a dipole.
@@ -125,7 +142,14 @@ def best_cut(groups: Groups, plane: Plane, max_polarisation: float = MAX_POLARIS
         raise InputError(f"the plane {name} (primitive cell) cannot be cut well: of {len(cuts)} cuts that keep every "
                          f"tetrahedron and the composition, the best leaves a dipole of {least:.4f} e/Å² per height, "
                          f"more than {max_polarisation:g}")  # fmt: skip
-    return min(good, key=lambda cut: (round(cut.broken_per_nm2, 6), round(np.ptp(cut.starts), 6), cut.starts))
+    good.sort(key=lambda cut: (round(cut.broken_per_nm2, 6), round(np.ptp(cut.starts), 6), cut.starts))
+    distinct: dict[tuple[float, ...], Cut] = {}
+    for cut in good:
+        turned = np.round(-np.array(cut.starts) % 1.0, 4) % 1.0  # inversion at the origin swaps the sides of the cut
+        own = np.round(np.array(cut.starts) % 1.0, 4) % 1.0
+        key = min(tuple(own.tolist()), tuple(turned.tolist()))
+        distinct.setdefault((round(cut.broken_per_nm2, 4), *key), cut)
+    return list(distinct.values())
 
 
 def cuts_of(groups: Groups, plane: Plane) -> list[Cut]:

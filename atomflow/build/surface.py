@@ -26,6 +26,7 @@ class SlabRequest(StrictModel):
     thickness: float = Field(12.0, gt=0, le=500)
     vacuum: float = Field(15.0, ge=5, le=200)
     max_dipole: float = Field(MAX_POLARISATION_E_PER_A2, gt=0)
+    cut: int = Field(0, ge=0)
     cell: Literal["experimental", "dft"] = "experimental"
 
 
@@ -35,8 +36,8 @@ def build_slab(plane: tuple[int, int, int], crystal: Cell | None = None, **optio
     Args:
         plane: Miller indices of the surfaces.
         crystal: cut from this NZSP cell, its axes taken as they are, in place of the ordered crystal.
-        options: ``setting``, ``thickness`` (Å, rounded to whole layers), ``vacuum`` (Å), ``max_dipole``, ``cell`` as
-            in :func:`atomflow.build.boundary.build_boundary`.
+        options: ``setting``, ``thickness`` (Å, rounded to whole layers), ``vacuum`` (Å), ``max_dipole``, ``cut``,
+            ``cell`` as in :func:`atomflow.build.boundary.build_boundary`.
 
     Raises:
         InputError: the plane cannot be cut well, or a value is out of range.
@@ -47,7 +48,7 @@ def build_slab(plane: tuple[int, int, int], crystal: Cell | None = None, **optio
     found = lattice_plane(source.lattice_A, indices)
     one = np.eye(2, dtype=int)
     grain = first_grain(source, found, Match(one, one, np.eye(2), 0.0, 0.0, found.area_A2), request.thickness,
-                        request.max_dipole)  # fmt: skip
+                        request.max_dipole, request.cut)  # fmt: skip
     in_plane = reduced(one, found.in_plane_A) @ found.in_plane_A
     lattice = np.zeros((3, 3))
     lattice[:2, :2], lattice[2, 2] = in_plane, grain.height_A + request.vacuum

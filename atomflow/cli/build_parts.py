@@ -63,6 +63,7 @@ def slab(
     setting: str = typer.Option("primitive", help="Cell of the indices: primitive (Xie et al. 2023) or conventional."),
     thickness: float = typer.Option(12.0, help="Å; rounded to whole layers."),
     vacuum: float = typer.Option(15.0, help="Å between the surfaces."),
+    cut: int = typer.Option(0, help="0: the cut that breaks fewest Zr-O bonds; 1: the next without a dipole; ..."),
     cell: str = typer.Option("experimental", help="Lattice constants: experimental or dft."),
     crystal: Path | None = typer.Option(None, help="Cut from this NZSP cell; the plane in its own axes."),
     as_json: bool = JSON,
@@ -78,7 +79,7 @@ def slab(
     from atomflow.cli.build_output import require_writable, write_and_describe
 
     require_writable(output)
-    options = {"setting": setting, "thickness": thickness, "vacuum": vacuum, "cell": cell}
+    options = {"setting": setting, "thickness": thickness, "vacuum": vacuum, "cut": cut, "cell": cell}
     built = build_slab(plane, None if crystal is None else read_cell(crystal), **options)
     facts = built.provenance
     rows = [
@@ -104,6 +105,7 @@ def boundary(
     width: float = typer.Option(6.0, help="Of the region called boundary, Å."),
     max_strain: float = typer.Option(0.04, help="Of the second grain, to share a plane cell."),
     max_area: float = typer.Option(400.0, help="Of the plane cell, Å²."),
+    cut: int = typer.Option(0, help="0: the cut that breaks fewest Zr-O bonds; 1: the next without a dipole; ..."),
     cell: str = typer.Option("experimental", help="Lattice constants: experimental or dft."),
     crystal: Path | None = typer.Option(None, help="Cut the grains from this NZSP cell; planes in its own axes."),
     as_json: bool = JSON,
@@ -121,7 +123,7 @@ def boundary(
     require_writable(output)
     options = {"setting": setting, "grain_thickness": grain_thickness, "vacuum": vacuum, "plane_b": plane_b,
                "angle": angle, "shift": shift, "gap": gap, "repeat": repeat, "width": width, "max_strain": max_strain,
-               "max_area": max_area, "cell": cell}  # fmt: skip
+               "max_area": max_area, "cut": cut, "cell": cell}  # fmt: skip
     built = build_boundary(plane, kind, None if crystal is None else read_cell(crystal), **options)
     facts = built.provenance
     rows = [

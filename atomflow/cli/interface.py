@@ -173,6 +173,7 @@ def compare_dft(
     plane: Annotated[list[str] | None, typer.Option(help='A published plane: "1 0 -1" (repeat).')] = None,
     thickness: Annotated[float, typer.Option(help="Of a grain, Å; rounded to whole layers.")] = 13.0,
     thicker: Annotated[bool, typer.Option(help="Also with grains twice as thick.")] = True,
+    cuts: Annotated[int, typer.Option(help="How many cuts of each plane are searched.", min=1)] = 2,
     surfaces: Annotated[bool, typer.Option(help="Also the published surfaces.")] = True,
     grid_a: Annotated[float, typer.Option(help="Distance of translations, Å.")] = 1.0,
     shortlist: Annotated[int, typer.Option(help="How many are relaxed a little.")] = 8,
@@ -205,7 +206,7 @@ def compare_dft(
                                     "finalists": finalists, "fmax_eV_per_A": fmax, "max_steps": max_steps},
                      "interface compare-dft")  # fmt: skip
     with StopRequest() as stop:
-        found = interfaces.compare_dft(chosen, out, planes, surfaces, thicker, thickness, settings, output.say,
+        found = interfaces.compare_dft(chosen, out, planes, surfaces, thicker, cuts, thickness, settings, output.say,
                                        lambda: stop.received is not None)  # fmt: skip
     _write_json(out / "comparison.json", found)
     if json_:
@@ -310,10 +311,14 @@ def comparison_text(found: Comparison) -> str:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
-    rows = [[row.what, " ".join(map(str, row.plane)), f"{row.theirs_J_per_m2:.2f}", number(row.ours_J_per_m2),
-             f"{row.difference_J_per_m2:+.3f}", number(row.thicker_J_per_m2), number(row.runner_up_J_per_m2),
-             number(row.excess_volume_A), "yes" if row.converged else "no"] for row in found.rows]  # fmt: skip
-    header = ["what", "plane", "DFT, J/m²", "ours, J/m²", "difference", "twice as thick", "next finalist above",
+    rows = []
+    for row in found.rows:
+        name = [row.what, " ".join(map(str, row.plane)), "-" if row.cut is None else str(row.cut)]
+        numbers = [row.ours_J_per_m2, row.thicker_J_per_m2, row.runner_up_J_per_m2, row.excess_volume_A]
+        ours, thick, runner, excess = map(number, numbers)
+        name += [f"{row.theirs_J_per_m2:.2f}", ours, f"{row.difference_J_per_m2:+.3f}"]
+        rows.append([*name, thick, runner, excess, "yes" if row.converged else "no"])
+    header = ["what", "plane", "cut", "DFT, J/m²", "ours, J/m²", "difference", "twice as thick", "next finalist above",
               "excess volume, Å", "converged"]  # fmt: skip
     percent = 100 * (found.volume_A3 / found.dft_volume_A3 - 1)
     lines = [table(rows, header),

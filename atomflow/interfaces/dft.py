@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from atomflow.build.boundary import build_boundary, nzsp_crystal
+from atomflow.build.boundary import build_boundary, crystal_of, nzsp_crystal
+from atomflow.build.planes import lattice_plane
+from atomflow.build.slab import good_cuts, in_plane_frame
 from atomflow.build.surface import build_slab
 from atomflow.cell import Cell, read_cell
 from atomflow.config import StrictModel, parse, read_yaml
@@ -25,6 +27,8 @@ from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 #: What we ask of a potential, J/m².
 GOAL_J_PER_M2 = 0.08
+#: Cuts that break more Zr-O bonds than the best by this factor are not tried.
+CUT_RANGE = 4 / 3
 
 
 class Published(StrictModel):
@@ -67,7 +71,7 @@ class Row:
         theirs_J_per_m2, ours_J_per_m2.
         thicker_J_per_m2: ours with grains twice as thick, None when not asked for.
         runner_up_J_per_m2: how far above the lowest the next finalist came, None for surfaces.
-        excess_volume_A, n_atoms, converged, warnings: of the lowest.
+        excess_volume_A, n_atoms, converged, warnings: of the lowest. cut: which cut that is (``build boundary --cut``).
     """
 
     what: str
@@ -80,6 +84,7 @@ class Row:
     n_atoms: int
     converged: bool
     warnings: tuple[str, ...]
+    cut: int | None = None
 
     @property
     def difference_J_per_m2(self) -> float:
@@ -123,6 +128,7 @@ def compare_dft(
     planes: Sequence[tuple[int, int, int]] | None = None,
     surfaces: bool = True,
     thicker: bool = True,
+    cuts: int = 2,
     grain_thickness_A: float = 13.0,
     config: SearchConfig | None = None,
     say: Say | None = None,
@@ -134,6 +140,7 @@ def compare_dft(
         folder: of the searches and results; called again with the same folder it goes on.
         planes: of the boundaries; the stoichiometric ones when not given.
         surfaces: also the published surfaces. thicker: also with grains twice as thick.
+        cuts: how many cuts of a plane are tried, of those that break at most a third more Zr-O bonds than the best.
 
     Raises:
         InputError: a plane without a published energy, or a folder that holds another comparison.
@@ -141,45 +148,81 @@ def compare_dft(
     config, say = config or SearchConfig.model_validate({}), say or (lambda text: None)
     chosen = _chosen(planes)
     identity = {"potential": potential.identity.sha256, "settings": config.model_dump(), "thicker": thicker,
-                "grain_thickness_A": grain_thickness_A}  # fmt: skip
+                "cuts": cuts, "grain_thickness_A": grain_thickness_A}  # fmt: skip
     journal = Journal(folder, identity, "comparison")
-    crystal = _crystal(potential, journal, say)
-    rows = []
-    for item in chosen:
-        key = "boundary" + "".join(f"{i:+d}" for i in item.plane)
-        if journal.get(key) is None:
-            say(f"boundary {item.name}")
-            built = build_boundary(item.plane, "mirror", crystal, grain_thickness=grain_thickness_A)
-            found = search(built, potential, journal.folder / key, config, say, stop)
-            energy = boundary_energy(found.cell, potential, None, config.fmax_eV_per_A, config.max_steps, None, None,
-                                     found.built)  # fmt: skip
-            if thicker:
-                energy = with_thicker(energy, found.built, potential, config.fmax_eV_per_A, config.max_steps, say)
-            above = [one["energy_eV"] - found.energy_eV for one in found.finalists[1:] if not one["problems"]]
-            runner = min(above) / (2 * found.area_A2) * EV_PER_A2_IN_J_PER_M2 if above else None
-            journal.put(key, _row(item, energy, runner).to_json())
-            say(f"boundary {item.name}: {energy.energy_J_per_m2:.3f} J/m², DFT {item.J_per_m2:g}")
-        rows.append(_read(journal.get(key)))
-    for item in (item for item in chosen if item.cell is not None):
-        key = "theirs" + "".join(f"{i:+d}" for i in item.plane)
-        if journal.get(key) is None:
-            say(f"the published cell of {item.name}")
-            energy = boundary_energy(_theirs(item), potential, _dft_crystal(), config.fmax_eV_per_A, config.max_steps)
-            journal.put(key, {**_row(item, energy, None).to_json(), "what": "their cell"})
-            say(f"the published cell of {item.name}: {energy.energy_J_per_m2:.3f} J/m², DFT {item.J_per_m2:g}")
-        rows.append(_read(journal.get(key)))
-    for item in published().surfaces if surfaces else ():
-        key = "surface" + "".join(f"{i:+d}" for i in item.plane)
-        if journal.get(key) is None:
-            say(f"surface {item.name}")
-            slab = build_slab(item.plane, crystal, thickness=grain_thickness_A)
-            energy = surface_energy(slab, potential, crystal, config.fmax_eV_per_A, config.max_steps, None)
-            if thicker:
-                energy = with_thicker(energy, slab, potential, config.fmax_eV_per_A, config.max_steps, say)
-            journal.put(key, _row(item, energy, None).to_json())
-            say(f"surface {item.name}: {energy.energy_J_per_m2:.3f} J/m², DFT {item.J_per_m2:g}")
-        rows.append(_read(journal.get(key)))
-    return judged(rows, crystal.volume_A3, potential)
+    work = _Work(potential, journal, _crystal(potential, journal, say), config, thicker, cuts, grain_thickness_A, say,
+                 stop)  # fmt: skip
+    rows = [work.once("boundary", item, work.boundary) for item in chosen]
+    rows += [work.once("their cell", item, work.theirs) for item in chosen if item.cell is not None]
+    rows += [work.once("surface", item, work.surface) for item in (published().surfaces if surfaces else ())]
+    return judged(rows, work.crystal.volume_A3, potential)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every row needs."""
+
+    potential: Potential
+    journal: Journal
+    crystal: Cell
+    config: SearchConfig
+    thicker: bool
+    cuts: int
+    thickness_A: float
+    say: Say
+    stop: Callable[[], bool] | None
+
+    def once(self, what: str, item: Published, compute: Callable[[Published, str], Row]) -> Row:
+        """A row out of the journal, or computed and put there."""
+        key = what.replace(" ", "-") + "".join(f"{i:+d}" for i in item.plane)
+        if self.journal.get(key) is None:
+            self.say(f"{what} {item.name}")
+            row = compute(item, key)
+            self.journal.put(key, row.to_json())
+            self.say(f"{what} {item.name}: {row.ours_J_per_m2:.3f} J/m², DFT {item.J_per_m2:g}")
+        return _read(self.journal.get(key))
+
+    def boundary(self, item: Published, key: str) -> Row:
+        """Every cut searched on its own; the lowest of all."""
+        found = []
+        for cut in self.ranks(item):
+            built = build_boundary(item.plane, "mirror", self.crystal, grain_thickness=self.thickness_A, cut=cut)
+            found.append((cut, search(built, self.potential, self.journal.folder / f"{key}-cut{cut}", self.config,
+                                      self.say, self.stop)))  # fmt: skip
+        cut, best = min(found, key=lambda one: one[1].energy_eV)
+        every = sorted(one["energy_eV"] for _, result in found for one in result.finalists if not one["problems"])
+        runner = (every[1] - every[0]) / (2 * best.area_A2) * EV_PER_A2_IN_J_PER_M2 if len(every) > 1 else None
+        energy = boundary_energy(best.cell, self.potential, None, self.config.fmax_eV_per_A, self.config.max_steps,
+                                 None, None, best.built)  # fmt: skip
+        return _row(item, self.doubled(energy, best.built), runner, cut)
+
+    def theirs(self, item: Published, key: str) -> Row:
+        """The published cell, relaxed on from where DFT left it."""
+        energy = boundary_energy(_theirs(item), self.potential, _dft_crystal(), self.config.fmax_eV_per_A,
+                                 self.config.max_steps)  # fmt: skip
+        return replace(_row(item, energy, None, None), what="their cell")
+
+    def surface(self, item: Published, key: str) -> Row:
+        """Every cut relaxed; the lowest."""
+        found = []
+        for cut in self.ranks(item):
+            built = build_slab(item.plane, self.crystal, thickness=self.thickness_A, cut=cut)
+            energy = surface_energy(built, self.potential, None, self.config.fmax_eV_per_A, self.config.max_steps)
+            found.append((cut, energy, built))
+        cut, energy, built = min(found, key=lambda one: one[1].energy_eV_per_A2)
+        return _row(item, self.doubled(energy, built), None, cut)
+
+    def doubled(self, energy: InterfaceEnergy, built: Cell) -> InterfaceEnergy:
+        if not self.thicker:
+            return energy
+        return with_thicker(energy, built, self.potential, self.config.fmax_eV_per_A, self.config.max_steps, self.say)
+
+    def ranks(self, item: Published) -> range:
+        """The cuts to try, best first."""
+        plane = lattice_plane(self.crystal.lattice_A, item.plane)
+        good = good_cuts(in_plane_frame(crystal_of(self.crystal).groups, plane), plane)
+        close = [cut for cut in good if cut.broken_per_nm2 <= CUT_RANGE * good[0].broken_per_nm2]
+        return range(min(self.cuts, len(close)))
 
 
 def judged(rows: Sequence[Row], volume_A3: float, potential: Potential) -> Comparison:
@@ -237,9 +280,9 @@ def _crystal(potential: Potential, journal: Journal, say: Say) -> Cell:
     return relaxed
 
 
-def _row(item: Published, energy: InterfaceEnergy, runner_up_J_per_m2: float | None) -> Row:
+def _row(item: Published, energy: InterfaceEnergy, runner_up_J_per_m2: float | None, cut: int | None) -> Row:
     ours = energy.energy_J_per_m2, energy.thicker_J_per_m2, runner_up_J_per_m2, energy.excess_volume_A
-    return Row(energy.what, item.plane, item.J_per_m2, *ours, energy.n_atoms, energy.converged, energy.warnings)
+    return Row(energy.what, item.plane, item.J_per_m2, *ours, energy.n_atoms, energy.converged, energy.warnings, cut)
 
 
 def _read(data: dict[str, Any]) -> Row:
