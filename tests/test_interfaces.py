@@ -388,6 +388,36 @@ def test_order_and_error_of_planted_energies(potential):
     assert not far.goal_met
 
 
+@pytest.mark.slow
+def test_a_comparison_goes_on_from_its_folder(tmp_path):
+    """Stopped in the middle of a search and called again, it finds its crystal and its search as it left them."""
+    pytest.importorskip("mace")
+    from atomflow import potentials
+    from atomflow.interfaces import compare_dft
+
+    student = potentials.load("atomflow-nzsp-0", device="cpu")
+    coarse = SearchConfig.model_validate({"grid_A": 4.5, "extra_gaps_A": (0.2,), "shortlist": 1, "short_steps": 2,
+                                          "finalists": 1, "max_steps": 80, "fmax_eV_per_A": 0.1})  # fmt: skip
+    options = {"planes": [(1, 1, 0)], "surfaces": False, "thicker": False, "cuts": 1, "grain_thickness_A": 7.0}
+    asked = 0
+
+    def stop():
+        nonlocal asked
+        asked += 1
+        return asked == 4
+
+    with pytest.raises(RunStopped):
+        compare_dft(student, tmp_path, config=coarse, stop=stop, **options)
+    found = compare_dft(student, tmp_path, config=coarse, **options)
+    again = compare_dft(student, tmp_path, config=coarse, **options)
+    assert again.rows == found.rows
+    (row,) = found.rows
+    assert (row.what, row.plane, row.theirs_J_per_m2) == ("boundary", (1, 1, 0), 0.12)
+    assert row.ours_J_per_m2 == pytest.approx(0.14, abs=0.1)
+    assert found.kendall is None
+    assert found.volume_A3 == pytest.approx(found.dft_volume_A3, rel=0.02)
+
+
 def test_only_stoichiometric_published_planes_are_compared(tmp_path, capsys):
     lj = ["-p", "lennard-jones-argon", "-o", str(tmp_path / "c")]
     for plane, words in (("0 0 1", "does not hold whole formula units"), ("3 1 1", "no published boundary energy"),

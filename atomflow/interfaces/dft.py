@@ -277,7 +277,8 @@ def _crystal(potential: Potential, journal: Journal, say: Say) -> Cell:
     if not result.converged:
         say(f"warning: the crystal is not quite relaxed: {result.fmax_eV_per_A:.3f} eV/Å left")
     journal.put_cell("crystal", relaxed)
-    return relaxed
+    kept = journal.cell("crystal")  # as a later call will read it: the checksums of what is built from it must agree
+    return relaxed if kept is None else kept
 
 
 def _row(item: Published, energy: InterfaceEnergy, runner_up_J_per_m2: float | None, cut: int | None) -> Row:
