@@ -17,6 +17,8 @@ from atomflow.units import FS_PER_PS
 FILM = "glass"
 #: Two atoms nearer than this are a potential that has failed, Å.
 TOO_CLOSE_A = 0.6
+#: Bonds that form in a packing heat it by thousands of K; friction this strong takes that out as it comes.
+START_FRICTION_PER_PS = 100.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def _unnumbered(config: QuenchConfig, cell: Cell) -> Iterator[Stage]:
     moving: dict[str, Any] = {"ensemble": "npt", "barostat": barostat, "barostat_time_fs": config.barostat_time_fs,
                               "pressure_GPa": config.pressure_GPa}
     melt, anneal, end = config.melt_temperature_K, config.anneal_temperature_K, config.end_temperature_K
-    yield _run(config, "melt", melt, config.melt_ps, fixed, equilibration_ps=config.start_ps)
+    yield _run(config, "melt", melt, config.melt_ps, fixed, equilibration_ps=config.start_ps,
+               equilibration_friction_per_ps=START_FRICTION_PER_PS)  # fmt: skip
     for above, below, time_ps in _ramps(config, melt, anneal):
         yield _run(config, f"quench-{below:g}", above, time_ps, fixed, temperature_end_K=below)
     if held:
