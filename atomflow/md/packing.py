@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from atomflow import runs
@@ -22,10 +21,10 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.md.config import PER_SYSTEM
 from atomflow.md.progress import Progress
-from atomflow.md.runner import MDJob, check_same, create
+from atomflow.md.runner import MDJob, check_same, create, session_of
 from atomflow.md.session import Member, OutOfMemory, Session, is_out_of_memory
 from atomflow.md.signals import StopRequest
-from atomflow.md.state import from_cells, load_arrays, thermal_velocities
+from atomflow.md.state import from_cells
 from atomflow.potentials import Potential
 
 #: (folders of the runs in the batch, where the batch stands)
@@ -132,10 +131,7 @@ class _Pack:
         except InputError as error:
             self.failures.append(str(error))
             return None
-        member = Member(job.config, writer, len(cell), cell.volume_A3)
-        if checkpoint is not None:
-            member.checkpoint_step, member.start_eV = int(checkpoint["step"]), checkpoint.get("start_eV")
-        return _Begun(cell, member, checkpoint)
+        return _Begun(cell, Member(job.config, writer, len(cell), cell.volume_A3), checkpoint)
 
     def _advance(self, begun: list[_Begun]) -> str | None:
         """To the end of all, those that are behind first; why not, if the memory is too small."""
@@ -154,7 +150,10 @@ class _Pack:
 
     def _together(self, behind: list[_Begun], until: int | None) -> list[_Begun]:
         """One batch of runs that stand at the same step; those that are at step ``until`` afterwards."""
-        session = self._session(behind)
+        session = session_of([item.cell for item in behind], [item.member for item in behind],
+                             [item.checkpoint for item in behind], self.potential)
+        if self.progress is not None:
+            session.progress = self._reporter(session, self.progress)
         try:
             session.run(fresh=behind[0].checkpoint is None, until=until)
         except OutOfMemory:
@@ -171,24 +170,6 @@ class _Pack:
                 item.checkpoint = session.checkpoint(session.members.index(item.member))
                 there.append(item)
         return there
-
-    def _session(self, begun: list[_Begun]) -> Session:
-        members = [item.member for item in begun]
-        configs = [member.config for member in members]
-        state = from_cells([item.cell for item in begun], self.potential.device, configs[0].held_regions)
-        checkpoints = [item.checkpoint for item in begun if item.checkpoint is not None]
-        if checkpoints:
-            load_arrays(state, checkpoints, begun[0].step)
-        else:
-            state.velocities_A_per_fs = thermal_velocities(
-                state, [config.temperature_K for config in configs], [config.random_key for config in configs])
-        session = Session(state, members, self.potential)
-        if self.progress is not None:
-            session.progress = self._reporter(session, self.progress)
-        if checkpoints and session.forces.neighbours is not None and "neighbour_positions_A" in checkpoints[0]:
-            names = ("neighbour_positions_A", "neighbour_lattice_A")
-            session.forces.neighbours.restore([{name: np.asarray(c[name]) for name in names} for c in checkpoints])
-        return session
 
     @staticmethod
     def _reporter(session: Session, progress: BatchReport) -> Callable[[Progress], None]:

@@ -112,24 +112,31 @@ def resume(
     writer, checkpoint = runs.RunWriter.resume(folder)
     with writer:
         cell = runs.open_run(folder).initial_cell()
-        state = from_cells([cell], potential.device, config.held_regions)
         member = Member(config, writer, len(cell), cell.volume_A3)
-        if checkpoint is None:
-            state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K], [config.random_key])
-        else:
-            load_arrays(state, [checkpoint], int(checkpoint["step"]))
-            member.checkpoint_step, member.start_eV = state.step, checkpoint.get("start_eV")
-        session = Session(state, [member], potential, progress)
-        if checkpoint is not None:
-            _restore_neighbours(session, checkpoint)
-        session.run(fresh=checkpoint is None)
+        session_of([cell], [member], [checkpoint], potential, progress).run(fresh=checkpoint is None)
     return runs.open_run(folder).manifest
 
 
-def _restore_neighbours(session: Session, checkpoint: dict[str, Any]) -> None:
-    if session.forces.neighbours is not None and "neighbour_positions_A" in checkpoint:
+def session_of(
+    cells: Sequence[Cell], members: Sequence[Member], checkpoints: Sequence[dict[str, Any] | None],
+    potential: Potential, progress: Report | None = None,
+) -> Session:
+    """A batch where its members stand: all before their first step (no checkpoint), or all at the same step."""
+    configs = [member.config for member in members]
+    state = from_cells(cells, potential.device, configs[0].held_regions)
+    saved = [checkpoint for checkpoint in checkpoints if checkpoint is not None]
+    if saved:
+        load_arrays(state, saved, int(saved[0]["step"]))
+        for member, checkpoint in zip(members, saved, strict=True):
+            member.checkpoint_step, member.start_eV = state.step, checkpoint.get("start_eV")
+    else:
+        state.velocities_A_per_fs = thermal_velocities(
+            state, [config.temperature_K for config in configs], [config.random_key for config in configs])
+    session = Session(state, members, potential, progress)
+    if saved and session.forces.neighbours is not None and "neighbour_positions_A" in saved[0]:
         names = ("neighbour_positions_A", "neighbour_lattice_A")
-        session.forces.neighbours.restore([{name: np.asarray(checkpoint[name]) for name in names}])
+        session.forces.neighbours.restore([{name: np.asarray(item[name]) for name in names} for item in saved])
+    return session
 
 
 def create(job: MDJob, potential: Potential) -> runs.RunWriter:
