@@ -4,10 +4,11 @@
     python3 workflows/potential/dft/gpaw_worker.py points/points.json points/results 40
     python workflows/potential/dft/single_points.py compare points/ -p NAME [--teacher 7net-l3i5 --python PATH]
 
-``make`` writes small crystals, every atom rattled by 0.05 Å, and for each the settings to compute it with: a reference,
-a higher cutoff (in plane waves, cutoff and basis are one) and other k-points. ``compare`` shows by how much the forces
-change between settings before it compares anything with them, and writes ``results.json``. DFT here judges; nothing is
-trained on it. PBE on both sides: the teachers' training set (MPtrj) has PBE, and a Hubbard U on none of these elements.
+``make`` writes small crystals, every atom rattled by 0.05 to 0.15 Å, and for each the settings to compute it with: a
+reference, a higher cutoff (in plane waves, cutoff and basis are one) and other k-points. ``compare`` shows by how much
+the forces change between settings before it compares anything with them, and writes ``results.json``. DFT here judges;
+nothing is trained on it. PBE on both sides: the teachers' training set (MPtrj) has PBE, and a Hubbard U on none of
+these elements.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import numpy as np
@@ -24,64 +25,72 @@ import numpy as np
 from atomflow import crystals, plain, potentials
 from atomflow.distill import frames, label
 
-CUTOFF_EV, HIGHER_EV, RATTLE_A = 700.0, 950.0, 0.05
+CUTOFF_EV, HIGHER_EV = 700.0, 950.0
 #: Mean-value point of the zone (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)): with it, Γ is checked.
 MEAN_VALUE = [[0.25, 0.25, 0.25], [-0.25, -0.25, -0.25]]
-#: name: (crystal, k-grid of the reference, other k-points, whether the higher cutoff is computed too)
-POINTS: dict[str, tuple[str, list[Any], list[Any] | None, bool]] = {
-    "Na2O": ("Na2O_Fm-3m", [3, 3, 3], [4, 4, 4], True),
-    "BPO4": ("BPO4_I-4", [2, 2, 2], [3, 3, 3], True),
-    "ZnO": ("ZnO_P63mc", [3, 3, 2], [4, 4, 3], True),
-    "ZrO2": ("ZrO2_baddeleyite_P21c", [2, 2, 2], [3, 3, 3], True),
-    "SiO2": ("SiO2_quartz", [2, 2, 2], None, True),
-    "ZrSiO4": ("ZrSiO4_zircon_I41amd", [2, 2, 2], None, False),
-    "Na2SiO3": ("Na2SiO3_Cmc21", [2, 2, 2], None, False),
-    "B2O3": ("B2O3-I_P3121", [2, 2, 1], None, False),
-    "NZSP": ("NZSP_C2c_ordered_DFT_Xie2023", [1, 1, 1], MEAN_VALUE, False),
-    "Zn4B6O13": ("Zn4B6O13_I-43m", [1, 1, 1], MEAN_VALUE, False),
-    "NaBO2": ("NaBO2_R-3c", [1, 1, 1], MEAN_VALUE, False),
+
+
+class Point(NamedTuple):
+    """A crystal, strained in volume and rattled; ``other_k`` and ``cutoff`` are tried to show convergence."""
+
+    crystal: str
+    k: list[Any]
+    other_k: list[Any] | None = None
+    cutoff: bool = False
+    seed: int = 0
+    rattle_A: float = 0.05
+    volume: float = 1.0
+
+
+#: Small cells first; every element is in one of those whose cutoff is tried.
+POINTS = {
+    "Na2O": Point("Na2O_Fm-3m", [3, 3, 3], [4, 4, 4], True, 1),
+    "ZnO": Point("ZnO_P63mc", [3, 3, 2], [4, 4, 3], True, 3),
+    "BPO4": Point("BPO4_I-4", [2, 2, 2], [3, 3, 3], True, 2),
+    "ZrO2-tetragonal": Point("ZrO2_tetr", [3, 3, 2], None, True, 12),
+    "SiO2": Point("SiO2_quartz", [2, 2, 2], None, True, 5),
+    "Na2O-hot": Point("Na2O_Fm-3m", [3, 3, 3], None, False, 13, 0.15, 1.06),
+    "ZnO-hot": Point("ZnO_P63mc", [3, 3, 2], None, False, 14, 0.15, 0.95),
+    "BPO4-hot": Point("BPO4_I-4", [2, 2, 2], None, False, 15, 0.12, 1.05),
+    "ZrO2": Point("ZrO2_baddeleyite_P21c", [2, 2, 2], [3, 3, 3], False, 4),
+    "ZrSiO4": Point("ZrSiO4_zircon_I41amd", [2, 2, 2], None, False, 6),
+    "Na2SiO3": Point("Na2SiO3_Cmc21", [2, 2, 2], None, False, 7),
+    "B2O3": Point("B2O3-I_P3121", [2, 2, 1], None, False, 8),
+    "NZSP": Point("NZSP_C2c_ordered_DFT_Xie2023", [1, 1, 1], MEAN_VALUE, False, 9),
+    "Zn4B6O13": Point("Zn4B6O13_I-43m", [1, 1, 1], MEAN_VALUE, False, 10),
+    "NaBO2": Point("NaBO2_R-3c", [1, 1, 1], MEAN_VALUE, False, 11),
 }
 
 
-def point(name: str, seed: int) -> ase.Atoms:
-    """The primitive cell of a crystal, rattled."""
-    structure = crystals.load(POINTS[name][0]).get_primitive_structure()
-    positions = structure.cart_coords + np.random.default_rng(seed).normal(0, RATTLE_A, structure.cart_coords.shape)
-    return ase.Atoms(
-        [site.specie.symbol for site in structure], positions=positions, cell=structure.lattice.matrix, pbc=True
-    )
+def cell_of(chosen: Point) -> ase.Atoms:
+    """The primitive cell of the crystal, strained and rattled."""
+    structure = crystals.load(chosen.crystal).get_primitive_structure()
+    atoms = ase.Atoms([site.specie.symbol for site in structure], positions=structure.cart_coords,
+                      cell=structure.lattice.matrix, pbc=True)  # fmt: skip
+    atoms.set_cell(atoms.cell * chosen.volume ** (1 / 3), scale_atoms=True)
+    atoms.positions += np.random.default_rng(chosen.seed).normal(0, chosen.rattle_A, atoms.positions.shape)
+    return atoms
 
 
 def make(folder: Path) -> None:
     """``points.json``: geometry and settings; ``cost`` orders the work, cheap and references first."""
     folder.mkdir(parents=True, exist_ok=True)
     points = []
-    for seed, (name, (crystal, grid, other, higher)) in enumerate(POINTS.items(), 1):
-        atoms = point(name, seed)
-        wanted = [("reference", CUTOFF_EV, grid)]
-        wanted += [("cutoff", HIGHER_EV, grid)] if higher else []
-        wanted += [("k-points", CUTOFF_EV, other)] if other else []
+    for name, chosen in POINTS.items():
+        atoms = cell_of(chosen)
+        wanted: list[tuple[str, float, list[Any]]] = [("reference", CUTOFF_EV, chosen.k)]
+        wanted += [("cutoff", HIGHER_EV, chosen.k)] if chosen.cutoff else []
+        wanted += [("k-points", CUTOFF_EV, chosen.other_k)] if chosen.other_k else []
         settings = [
-            {
-                "what": what,
-                "cutoff_eV": cutoff,
-                "k": k,
-                "cost": _cost(atoms, cutoff, k) * (3 if what != "reference" else 1),
-            }
+            {"what": what, "cutoff_eV": cutoff, "k": k,
+             "cost": _cost(atoms, cutoff, k) * (1 if what == "reference" else 3)}
             for what, cutoff, k in wanted
         ]
-        points.append(
-            {
-                "name": name,
-                "crystal": crystal,
-                "formula": atoms.get_chemical_formula(),
-                "seed": seed,
-                "numbers": atoms.numbers.tolist(),
-                "positions_A": atoms.positions.tolist(),
-                "lattice_A": atoms.cell.array.tolist(),
-                "settings": settings,
-            }
-        )
+        points.append({
+            "name": name, **chosen._asdict(), "formula": atoms.get_chemical_formula(), "settings": settings,
+            "numbers": atoms.numbers.tolist(), "positions_A": atoms.positions.tolist(),
+            "lattice_A": atoms.cell.array.tolist(),
+        })  # fmt: skip
     (folder / "points.json").write_text(json.dumps(points))
     print(f"{len(points)} points, {sum(len(p['settings']) for p in points)} calculations, in {folder / 'points.json'}")
 
