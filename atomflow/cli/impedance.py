@@ -108,7 +108,8 @@ def _ceramics_text(result: CeramicsResult) -> str:
 
     rows = [[row.grain, row.layer, f"{row.grain_S_per_cm:.2g}",
              "-" if row.layer_S_per_cm2 is None else f"{row.layer_S_per_cm2:.2g}", resistance(row.R_b_ohm_cm2),
-             resistance(row.R_gb_ohm_cm2), f"{row.total_S_per_cm:.2g}"] for row in result.ceramics]
+             "-" if row.layer_S_per_cm2 is None else resistance(row.R_gb_ohm_cm2), f"{row.total_S_per_cm:.2g}"]
+            for row in result.ceramics]
     printed = result.publication
     lines = [f"{', '.join(result.potentials)} at {result.temperature_K:g} K; grains of {result.grain_size_um:g} µm, "
              f"relative density {result.relative_density:g}, disc of {result.thickness_cm:.4g} cm",

@@ -123,13 +123,13 @@ class RegionCampaignResult:
             parts.append(f"\n{group.structure}: {group.result.text()}")
         rows = [[line.structure, line.region, line.direction, f"{line.line.activation_energy_eV:.2f}",
                  f"{line.extrapolation:.2g}", f"{line.conductivity_S_per_cm(ROOM_TEMPERATURE_K):.2g}",
-                 ", ".join(f"{t:g}" for t in line.used) or "-"] for line in self.arrhenius]
+                 ", ".join(f"{t:.0f}" for t in line.used) or "-"] for line in self.arrhenius]
         if rows:
             parts.append("\n" + table(rows, ["structure", "region", "direction", "Ea, eV", "D at 298 K, cm²/s",
                                              "σ at 298 K, S/cm", "used, K"]))
         rows = [[line.structure, line.layer, f"{line.thickness_A:.1f}", f"{line.line.activation_energy_eV:.2f}",
                  f"{line.conductance_S_per_cm2(ROOM_TEMPERATURE_K):.2g}",
-                 ", ".join(f"{t:g}" for t in line.used) or "-"] for line in self.layers]
+                 ", ".join(f"{t:.0f}" for t in line.used) or "-"] for line in self.layers]
         if rows:
             parts.append("\n" + table(rows, ["structure", "layer", "Å", "Ea, eV", "G at 298 K, S/cm²", "used, K"]))
         parts += [f"note ({line.structure}, {line.region}, {line.direction}): {text}" for line in self.arrhenius
