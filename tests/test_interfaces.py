@@ -53,6 +53,18 @@ def test_forces_on_the_third_vector_are_the_slope_of_the_energy(potential):
         assert slope == pytest.approx(-(forces * direction).sum(), rel=1e-5)
 
 
+def test_cells_evaluated_together_are_each_evaluated_alone(potential):
+    cells = [bicrystal((0.4, 0.9), 0.3), bicrystal((0.2, 0.1), 0.5, layers=3), slab()]
+    together, batch = [cell.to_ase() for cell in cells], Batch(potential)
+    batch._group(together, stress=True)  # what a GPU does at once
+    for cell, frame in zip(cells, together, strict=True):
+        alone = cell.to_ase()
+        Batch(potential).evaluate([alone])
+        assert frame.get_potential_energy() == pytest.approx(alone.get_potential_energy(), abs=1e-10)
+        np.testing.assert_allclose(frame.get_forces(), alone.get_forces(), atol=1e-10)
+        np.testing.assert_allclose(frame.get_stress(), alone.get_stress(), atol=1e-12)
+
+
 def test_many_cells_relax_as_each_alone_and_none_is_changed(potential):
     cells = [bicrystal((0.4, 0.9), 0.3), bicrystal((0.0, 0.0), 0.2, layers=3)]
     before = [cell.sha256 for cell in cells]
