@@ -114,8 +114,20 @@ def _thickness(request: SealedRequest, glass: Cell | None) -> float:
         raise InputError("build sealed: give film or x, not both: one follows from the other")
     if request.x is None:
         return DEFAULT_FILM_A if request.film is None else request.film
-    density = request.density or (DENSITY_G_PER_CM3 if glass is None else glass.density_g_per_cm3)
-    return film_thickness_from_x(request.x, request.grain_size_um * ANGSTROM_PER_UM, request.na_uptake or 0.0, density)
+    density, uptake = _material(request, glass)
+    return film_thickness_from_x(request.x, request.grain_size_um * ANGSTROM_PER_UM, uptake, density)
+
+
+def _material(request: SealedRequest, glass: Cell | None) -> tuple[float, float]:
+    """Density in g/cm³ and Na₂O per unit: as given, else of the glass, else the estimate and none."""
+    density, uptake = request.density, request.na_uptake
+    if glass is not None:
+        known = glass_units(glass.composition)
+        if known is None:
+            raise InputError(f"build sealed: {glass.formula} is not a whole number of (ZnO)2(B2O3)3 units and Na2O")
+        density = glass.density_g_per_cm3 if density is None else density
+        uptake = known[1] / known[0] if uptake is None else uptake
+    return density or DENSITY_G_PER_CM3, uptake or 0.0
 
 
 def boundary_facts(cell: Cell) -> dict[str, Any]:
@@ -141,14 +153,7 @@ def holding(key: str, facts: Any) -> dict[str, Any] | None:
 
 def _film_of(request: SealedRequest, glass: Cell | None, area_A2: float, film_A: float) -> _Film:
     """Whole units and oxides nearest to the thickness and uptake asked for, and the thickness that they fill."""
-    density, uptake = request.density, request.na_uptake
-    if glass is not None:
-        known = glass_units(glass.composition)
-        if known is None:
-            raise InputError(f"build sealed: {glass.formula} is not a whole number of (ZnO)2(B2O3)3 units and Na2O")
-        density = glass.density_g_per_cm3 if density is None else density
-        uptake = known[1] / known[0] if uptake is None else uptake
-    density, uptake = density or DENSITY_G_PER_CM3, uptake or 0.0
+    density, uptake = _material(request, glass)
 
     def thickness(units: float, oxides: float) -> float:
         volumes_A3 = [box_of_density(glass_symbols(*counts), density) for counts in ((1, 0), (0, 1))]

@@ -156,21 +156,13 @@ def sealed(
     Example:
       atomflow build sealed --boundary gb.extxyz --film 8 --na-uptake 0.3 -o gbs.extxyz
     """
-    from atomflow.build.film import film_thickness_from_x
-    from atomflow.build.glass import DENSITY_G_PER_CM3
-    from atomflow.build.sealed import ANGSTROM_PER_UM, build_sealed
+    from atomflow.build.sealed import build_sealed
     from atomflow.cell import read_cell
     from atomflow.cli.build_output import require_writable, write_and_describe
 
     require_writable(output)
-    if film is not None and x is not None:
-        raise InputError("give --film or --x, not both: one follows from the other")
     taken = None if glass is None else cell_of(glass)
-    if x is not None:
-        known = taken.density_g_per_cm3 if taken is not None else DENSITY_G_PER_CM3
-        film = film_thickness_from_x(x, grain_size_um * ANGSTROM_PER_UM, na_uptake or 0.0, density or known)
-    built = build_sealed(read_cell(boundary), taken, 8.0 if film is None else film, na_uptake, density, gap, seed,
-                         grain_size_um)  # fmt: skip
+    built = build_sealed(read_cell(boundary), taken, film, na_uptake, density, gap, seed, grain_size_um, x)
     facts = built.provenance
     one = facts["films"][0]
     rows = [
