@@ -94,6 +94,25 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(whole, tmp_path
     assert f"the checkpoint {newest.name} is damaged" in campaign.status(folder).tasks[0].warning
 
 
+def test_a_relaxation_that_is_stopped_goes_on_to_the_same_cell(tmp_path, monkeypatch):
+    path = written(tmp_path / "toy.yaml", relax="positions", relax_fmax_eV_per_A=1e-4)
+    steps = []
+
+    def watch(self, data, paths=None):
+        steps.append(data.get("step"))
+        if steps[-1] == 4 and steps.count(4) == 2:  # the second folder's, the first time
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(worker._Reporter, "step", watch)
+    cells = {}
+    for name, codes in (("whole", [0]), ("out", [75, 0])):
+        prepare(path, tmp_path / name)
+        assert [worker.main([str(tmp_path / name), "relax-argon"]) for _ in codes] == codes
+        cells[name] = (tmp_path / name / "cells" / "argon.extxyz").read_bytes()
+    assert cells["out"] == cells["whole"]
+    assert sorted(place.name for place in (tmp_path / "out" / "cells").iterdir()) == ["argon.extxyz", "argon.json"]
+
+
 def test_a_full_disk_keeps_what_was_written_and_retry_ends_it(whole, tmp_path, capsys):
     path, task, expected = whole
     folder = tmp_path / "out"
