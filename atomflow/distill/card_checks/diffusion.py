@@ -31,7 +31,7 @@ def run(context: Context) -> Section:
         columns=["T (K)", "tracer D (cm²/s): student", "CHGNet", "ratio with its joint interval", "inside"]
     )
     try:
-        other: Potential | None = potentials.load("chgnet", device="cpu")
+        other: Potential | None = potentials.load("chgnet", device=context.potential.device.type)
     except AtomflowError as error:
         other = None
         section.missing.append(f"CHGNet's diffusivity: {error}")
