@@ -83,6 +83,9 @@ def test_windows_are_those_of_the_nernst_equation(measured):
     assert soda.reduction_V == pytest.approx(0, abs=1e-5)  # it stands beside sodium metal
     # 2 Na2O → Na2O2 + 2 Na
     assert soda.oxidation_V == pytest.approx((-510.9 + 2 * 414.2) / 2 / EV_IN_KJ_PER_MOL, abs=1e-5)
+    assert (zinc.reduction_error_V, soda.reduction_error_V) == (None, None)
+    doubtful = window(found, diagram, "ZnO", error_eV_per_atom=0.05)
+    assert doubtful.reduction_error_V == pytest.approx(0.05 * 4 / 2, rel=1e-3)  # ZnO + 2 Na: 4 atoms, 2 Na
     assert soda.with_metal_kJ_per_mol == pytest.approx(0, abs=1e-9)
 
 

@@ -137,7 +137,7 @@ def assess(crystals: tuple[RelaxedCrystal, ...], pairs: tuple[tuple[str, str], .
     error = error_eV_per_atom(known)
     contacts = tuple(contact(diagram, one, other) for one, other in pairs)
     materials = dict.fromkeys(name for pair in pairs for name in pair if formula_of(name) != "Na")
-    windows = tuple(window(found, diagram, name) for name in materials)
+    windows = tuple(window(found, diagram, name, error) for name in materials)
     result = PotentialStudy(potential, contacts, windows, tuple(reductions(diagram, error)), tuple(known), error,
                             crystals, ())
     return PotentialStudy(**{**result.__dict__, "warnings": tuple(_warnings(result))})

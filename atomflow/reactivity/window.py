@@ -42,6 +42,8 @@ class Window:
     Attributes:
         energy: what its energy is that of. above_hull_eV_per_atom, decomposition: of the material by itself.
         reduction_V, oxidation_V: ends of the window; None beyond the first or last step of the diagram.
+        reduction_error_V, oxidation_error_V: what an error of the potential per atom makes of them: that error, times
+            the atoms that react, over the sodium that they exchange.
         steps: from the sodium-rich end (0 V and below) upwards.
         with_metal_kJ_per_mol: grand-potential energy gained per mol of formula in an excess of sodium metal (0 V).
         reduced: cations reduced there.
@@ -54,6 +56,8 @@ class Window:
     decomposition: str
     reduction_V: float | None
     oxidation_V: float | None
+    reduction_error_V: float | None
+    oxidation_error_V: float | None
     steps: tuple[Step, ...]
     with_metal_kJ_per_mol: float
     with_metal: tuple[str, ...]
@@ -63,7 +67,7 @@ class Window:
         return dict(self.__dict__)
 
 
-def window(entries: list[PDEntry], diagram: PhaseDiagram, name: str) -> Window:
+def window(entries: list[PDEntry], diagram: PhaseDiagram, name: str, error_eV_per_atom: float | None = None) -> Window:
     """The window of a material by name or formula."""
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
     from pymatgen.core import Composition, Element
@@ -77,12 +81,23 @@ def window(entries: list[PDEntry], diagram: PhaseDiagram, name: str) -> Window:
     held = PhaseDiagram([*entries, lowered], elements=diagram.elements)
     sodium = Element("Na")
     steps = _steps(held, composition, sodium)
-    none = next((step for step in steps if abs(step.sodium) < _SAME_NA), None)
+    here = next((k for k, step in enumerate(steps) if abs(step.sodium) < _SAME_NA), None)
+    none = None if here is None else steps[here]
+    before = steps[here - 1] if here else None
+    after = steps[here + 1] if here is not None and here + 1 < len(steps) else None
     gained, phases, reduced = _with_metal(entries, diagram, composition, own, sodium)
     return Window(name, formula, source, (own - on_hull) / composition.num_atoms,
                   " + ".join(sorted(entry.composition.reduced_formula for entry in parts)),
-                  none.from_V if none else None, none.to_V if none else None, steps, gained * EV_IN_KJ_PER_MOL, phases,
+                  none.from_V if none else None, none.to_V if none else None,
+                  _error_V(before, composition.num_atoms, error_eV_per_atom),
+                  _error_V(after, composition.num_atoms, error_eV_per_atom), steps, gained * EV_IN_KJ_PER_MOL, phases,
                   reduced)
+
+
+def _error_V(step: Step | None, atoms: float, error_eV_per_atom: float | None) -> float | None:
+    if step is None or error_eV_per_atom is None:
+        return None
+    return error_eV_per_atom * (atoms + max(step.sodium, 0.0)) / abs(step.sodium)
 
 
 def _steps(diagram: PhaseDiagram, composition: Any, sodium: Any) -> tuple[Step, ...]:
