@@ -28,17 +28,25 @@ def facts():
     return json.loads(entry(NAME).shipped.with_name(f"{NAME}.json").read_text())
 
 
-def test_file_is_the_one_of_the_registry_and_small():
-    path = entry(NAME).shipped
-    assert file_sha256(path) == entry(NAME).sha256
-    assert path.stat().st_size < 5e6
+SHIPPED = [name for name, known in entries().items() if known.file]
 
 
-def test_nothing_in_the_file_is_a_pickle():
-    with zipfile.ZipFile(entry(NAME).shipped) as archive:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_files_are_those_of_the_registry_and_small(name):
+    folder = entry(name).shipped.parent
+    files = {entry(name).shipped: entry(name).sha256}
+    files |= {folder / each.file: each.sha256 for each in entry(name).committee}
+    for path, sha256 in files.items():
+        assert file_sha256(path) == sha256
+        assert path.stat().st_size < 5e6
+
+
+@pytest.mark.parametrize("path", sorted(entry(NAME).shipped.parent.glob("*.npz")), ids=lambda path: path.name)
+def test_nothing_in_a_shipped_file_is_a_pickle(path):
+    with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             assert name.endswith(".npy")
-    with np.load(entry(NAME).shipped, allow_pickle=False) as arrays:
+    with np.load(path, allow_pickle=False) as arrays:
         assert all(arrays[key].dtype != object for key in arrays.files)
 
 
@@ -79,6 +87,7 @@ def test_held_out_nzsp_is_as_good_as_stated(student, facts):
 def test_every_shipped_file_is_registered_and_described():
     folder = entry(NAME).shipped.parent
     registered = {known.file for known in entries().values() if known.file}
-    assert {path.name for path in folder.glob("*.mace.npz")} == registered
+    members = {each.file for known in entries().values() for each in known.committee}
+    assert {path.name for path in folder.glob("*.mace.npz")} == registered | members
     for name in registered:
         assert (folder / name.replace(".mace.npz", ".json")).exists()
