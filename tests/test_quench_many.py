@@ -26,10 +26,14 @@ HURRIED = QuenchConfig(start_ps=0.04, melt_ps=0.02, rate_K_per_ps=54000.0, annea
 BORATE = "atomflow-nzsp-zbo" if "atomflow-nzsp-zbo" in entries() else potentials.DEFAULT
 
 
-def quenched(cell, seed, folder, **changes):
+@pytest.fixture(scope="module")
+def potential():
+    return potentials.load(BORATE, device="cpu")
+
+
+def quenched(potential, cell, seed, folder, **changes):
     """The manifest and final cell; composition, regions, contacts and the report are right."""
-    potential, config = potentials.load(BORATE, device="cpu"), HURRIED.model_copy(update={"seed": seed, **changes})
-    manifest = quench.run(cell, potential, config, folder)
+    manifest = quench.run(cell, potential, HURRIED.model_copy(update={"seed": seed, **changes}), folder)
     final = read_cell(folder)
     assert final.composition == cell.composition
     assert (final.numbers == cell.numbers).all()
@@ -44,10 +48,10 @@ def quenched(cell, seed, folder, **changes):
 
 
 @pytest.mark.slow
-def test_twenty_glasses_are_melted_and_quenched(tmp_path):
+def test_twenty_glasses_are_melted_and_quenched(potential, tmp_path):
     slower = {"rate_K_per_ps": 9000.0, "melt_ps": 0.1}
     for k in range(20):
-        quenched(build_glass(units=1, na=float(k % 3), seed=k), k, tmp_path / str(k), **slower)
+        quenched(potential, build_glass(units=1, na=float(k % 3), seed=k), k, tmp_path / str(k), **slower)
     verdict = order.accept_glass([tmp_path / str(k) for k in range(20)])
     assert verdict.n_replicas == 20
     open_lines = [line for line in verdict.lines if line.verdict != "pass"]
@@ -59,12 +63,12 @@ def test_twenty_glasses_are_melted_and_quenched(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_sealed_boundaries_are_quenched_in_place(tmp_path):
+def test_twenty_sealed_boundaries_are_quenched_in_place(potential, tmp_path):
     planes, kinds, uptakes = ((1, 1, 0), (1, 0, 1), (0, 0, 1), (1, 1, 1)), ("mirror", "shift"), (0.0, 1.0, 2.0)
     for k, (uptake, plane, kind) in enumerate(list(product(uptakes, planes, kinds))[:20]):
         boundary = build_boundary(plane, kind, grain_thickness=6.0, width=3.0)
         cell = build_sealed(boundary, film=3.0, na_uptake=uptake, seed=k)
-        quenched(cell, k, tmp_path / str(k))
+        quenched(potential, cell, k, tmp_path / str(k))
         n, last_held = len(boundary), tmp_path / str(k) / "stages"
         held = sorted(stage for stage in last_held.iterdir() if "quench" in stage.name)[0]
         moved = np.abs(runs.open_run(held).cell().positions_A - cell.positions_A).max(1)
