@@ -200,10 +200,11 @@ def test_options_are_checked():
 
 
 @pytest.mark.slow
-def test_intervals_of_pooled_seeds_hold_the_planted_diffusivities_as_often_as_they_say():
-    """200 pools of three seeds each, as long together as one run of the tests above."""
-    walks = three_regions(np.random.default_rng(21), runs=600, frames=500, vibration_A=0.1)
-    found = coverage([walks[k : k + 3] for k in range(0, len(walks), 3)])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_of_pooled_seeds_hold_the_planted_diffusivities_as_often_as_they_say(seeds):
+    """200 pools, each as long altogether as one run of the tests above."""
+    walks = three_regions(np.random.default_rng(21), runs=200 * seeds, frames=1500 // seeds, vibration_A=0.1)
+    found = coverage([walks[k : k + seeds] for k in range(0, len(walks), seeds)])
     assert 0.93 <= np.mean([share for share, _ in found.values()]) <= 0.97
     for key, (share, ratio) in found.items():
         assert 0.91 <= share <= 0.99, key  # 200 pools: two and a half standard errors beyond 93-97 %
