@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 import yaml
-from test_campaign_slurm import play, smoke
+from test_campaign_slurm import LIQUID, play, smoke
 from transport_walks import lattice_hops
 
 from atomflow import campaign, runs
@@ -322,7 +322,7 @@ def test_the_work_of_extend_over_many_campaigns(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_extend_with_real_dynamics(tmp_path):
     """Molecular dynamics of the toy liquid, four runs at a time in one worker."""
-    path = smoke(tmp_path / "smoke.yaml", resources={"processes": 1, "packing": 4})
+    path = smoke(tmp_path / "smoke.yaml", **LIQUID, resources={"processes": 1, "packing": 4})
     campaign.run(campaign.load(path), tmp_path / "out")
     before = campaign.status(tmp_path / "out").estimates[0]
     ended = extend(tmp_path / "out", 0.75 * before.half_width_eV)

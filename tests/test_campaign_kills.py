@@ -96,6 +96,10 @@ def simulating(folder):
             if item.get("stage") == "production" and 0 < item["step"] < item["steps_total"] and alive(item["pid"])]
 
 
+def progress_of(folder, task):
+    return places.read_json(places.progress_file(folder, task)).get("step", 0)
+
+
 def disturb(config, folder, kills, chance):
     """Kill workers in the middle of their runs, and drivers, until it is enough. What was killed, and where."""
     hits = []
@@ -106,15 +110,21 @@ def disturb(config, folder, kills, chance):
             found = simulating(folder)
             if not found or len(hits) >= kills:
                 break
-            time.sleep(chance.uniform(0.0, 0.03))
             pid, task, step = chance.choice(found)
+            target = step + chance.randint(0, 120)
+            wait_for(lambda: progress_of(folder, task) >= target or not alive(pid))  # noqa: B023
+            time.sleep(chance.uniform(0.0, 0.03))
+            if not alive(pid):
+                continue
+            hits.append((task, progress_of(folder, task)))
             os.kill(pid, chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1]))
-            hits.append((task, step))
             wait_for(lambda: not alive(pid))  # noqa: B023
         else:
             os.kill(driver, chance.choice([signal.SIGKILL, signal.SIGTERM]))
             hits.append(("driver", len(simulating(folder))))
-        wait_for(lambda: not alive(driver) or ended(driver))  # noqa: B023
+        if len(hits) >= kills and alive(driver):
+            os.kill(driver, signal.SIGTERM)
+        wait_for(lambda: not alive(driver) or ended(driver), 600)  # noqa: B023
         wait_for(lambda: not simulating(folder))
         assert campaign.status(folder, estimate=False).counts.get("done", 0) < len(list(folder.glob("runs/*")))
     return hits

@@ -26,6 +26,11 @@ def smoke(path, **changes):
     return path
 
 
+#: changes of the smoke campaign with which its atoms diffuse, so that it has an activation energy
+LIQUID = {"temperatures_K": [300, 600], "relax": "none",
+          "md": {"equilibration_ps": 0.5, "time_ps": 4.0, "timestep_fs": 5.0, "checkpoint_interval_ps": 0.5}}
+
+
 def task(structure, number):
     return Task(f"{structure}-{number}", "key", structure, 300.0, number, 32, 100, 10, {})
 
