@@ -110,7 +110,7 @@ def compare(folder: Path, potential: str, teacher: str | None, python: str | Non
     student = potentials.load(potential, dtype="float64")
     calculator = student.calculator()
     rows = []
-    told = _teacher(list(points.values()), folder / "teacher", teacher, python) if teacher else {}
+    told = _teacher(list(points.values()), folder, teacher, python) if teacher else {}
     for name, p in points.items():
         if f"{name}-reference" not in found:
             continue
@@ -146,23 +146,27 @@ def compare(folder: Path, potential: str, teacher: str | None, python: str | Non
     }
 
 
-def _teacher(points: list[dict[str, Any]], folder: Path, teacher: str, python: str | None) -> dict[str, np.ndarray]:
-    folder.mkdir(parents=True, exist_ok=True)
+def _teacher(
+    points: list[dict[str, Any]], folder: Path, teacher: str, python: str | None
+) -> dict[str, np.ndarray]:
+    """The teacher's forces by point; kept in ``teacher-NAME.json`` beside the points."""
+    kept = folder / f"teacher-{teacher.replace(':', '-').replace('/', '-')}.json"
+    asked = [[p["name"], p["positions_A"]] for p in points]
+    if kept.exists() and json.loads(kept.read_text())["asked"] == asked:
+        return {name: np.array(forces) for name, forces in json.loads(kept.read_text())["forces_eV_per_A"].items()}
+    work = folder / "teacher"
+    work.mkdir(parents=True, exist_ok=True)
     pool = [
-        frames.Frame(
-            np.array(p["numbers"]),
-            np.array(p["positions_A"]),
-            np.array(p["lattice_A"]),
-            p["name"],
-            "dft",
-            "rattle",
-            "test",
-        )
+        frames.Frame(np.array(p["numbers"]), np.array(p["positions_A"]), np.array(p["lattice_A"]), p["name"], "dft",
+                     "rattle", "test")
         for p in points
-    ]
-    frames.write_frames(pool, folder / "pool.npz")
-    labelled = frames.read_frames(label.label(folder, folder / "labels", teacher, python))
-    return {frame.system: frame.labels.forces_eV_per_A for frame in labelled if frame.labels is not None}
+    ]  # fmt: skip
+    frames.write_frames(pool, work / "pool.npz")
+    labelled = frames.read_frames(label.label(work, work / "labels", teacher, python))
+    found = {frame.system: frame.labels.forces_eV_per_A for frame in labelled if frame.labels is not None}
+    told = {name: np.round(forces, 6).tolist() for name, forces in found.items()}
+    kept.write_text(json.dumps({"teacher": teacher, "asked": asked, "forces_eV_per_A": told}))
+    return found
 
 
 def _rms(x: np.ndarray) -> float:
