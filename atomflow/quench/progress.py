@@ -30,7 +30,8 @@ class QuenchProgress:
     def line(self) -> str:
         """One line of text."""
         where = f"replica {self.replica} of {self.replicas}, " if self.replicas > 1 else ""
-        done = f"{100 * self.step / self.steps_total:.0f} %, about {duration(self.seconds_left)} left"
+        left = "time left not known yet" if self.seconds_left is None else f"about {duration(self.seconds_left)} left"
+        done = f"{100 * self.step / self.steps_total:.0f} %, {left}"
         now = "" if self.inner is None else f", {self.inner.temperature_K:.0f} K (target {self.inner.target_K:.0f})"
         return f"{where}{self.stage}: {done}{now}"
 
