@@ -29,7 +29,7 @@ def write_figure(data: dict[str, Any], path: str | Path) -> Path:
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("{x:g}")
     axes.tick_params(which="both", labelsize=8)
-    axes.legend(title="channels, max_ell, correlation (ν), layers, cutoff", fontsize=7, title_fontsize=7, loc="lower left")
+    axes.legend(title="channels, max_ell, correlation ν, layers, cutoff", fontsize=7, loc="lower left")
     axes.grid(True, which="both", lw=0.3)
     partial = path.with_name(f".{path.name}.partial")
     figure.savefig(partial, format="png", dpi=130)
