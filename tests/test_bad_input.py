@@ -1,5 +1,7 @@
 """What a user gets wrong: each case is one clear line on standard error, exit code 2 (or 1), and no traceback."""
 
+import urllib.request
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,7 @@ def there(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ATOMFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urlopen keeps the proxies of its first call
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     return tmp_path

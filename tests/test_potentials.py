@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -544,7 +545,8 @@ def test_list_and_show_need_no_torch():
     code = ("import sys; from atomflow.cli.main import run; assert run(['potential', 'list', '--json']) == 0; "
             "assert run(['potential', 'show', 'chgnet', '--json']) == 0; "
             "sys.exit('torch' in sys.modules or 'pymatgen' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    clean = {key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=clean)
     assert done.returncode == 0, done.stderr
     names, shown = json.loads("[" + done.stdout.replace("}\n{", "},{") + "]")
     assert "chgnet" in [each["name"] for each in names["potentials"]]
