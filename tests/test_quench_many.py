@@ -22,7 +22,7 @@ from atomflow.quench import QuenchConfig
 pytest.importorskip("mace")
 HURRIED = QuenchConfig(start_ps=0.04, melt_ps=0.02, rate_K_per_ps=54000.0, anneal_ps=0.012, settle_ps=0.02,
                        step_K=2500.0, timestep_fs=2.0, frame_interval_fs=4.0, thermostat_time_fs=10.0,
-                       checkpoint_interval_ps=0.1, release_steps=5, relax=True, relax_steps=15)  # fmt: skip
+                       checkpoint_interval_ps=0.1, release_steps=5, relax=True, relax_steps=60)  # fmt: skip
 BORATE = "atomflow-nzsp-zbo" if "atomflow-nzsp-zbo" in entries() else potentials.DEFAULT
 
 
