@@ -545,8 +545,7 @@ def test_list_and_show_need_no_torch():
     code = ("import sys; from atomflow.cli.main import run; assert run(['potential', 'list', '--json']) == 0; "
             "assert run(['potential', 'show', 'chgnet', '--json']) == 0; "
             "sys.exit('torch' in sys.modules or 'pymatgen' in sys.modules)")
-    clean = {key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=clean)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     names, shown = json.loads("[" + done.stdout.replace("}\n{", "},{") + "]")
     assert "chgnet" in [each["name"] for each in names["potentials"]]
@@ -556,7 +555,8 @@ def test_list_and_show_need_no_torch():
 def test_importing_mace_prints_nothing_and_leaves_torchs_safe_loading_on():
     code = ("import os; from atomflow.potentials.mace_import import mace_module; mace_module('modules'); "
             "assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    clean = {key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=clean)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "")
 
