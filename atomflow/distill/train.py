@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -242,10 +243,8 @@ def _take_over_weights(config: StudentConfig, folder: Path) -> None:
 def _run(
     options: list[str], config: StudentConfig, folder: Path, progress: Callable[[TrainProgress], None]
 ) -> None:
-    try:
-        import mace  # noqa: F401
-    except ImportError:
-        raise MissingPackageError("training needs mace-torch: pip install 'atomflow[md]'") from None
+    if importlib.util.find_spec("mace") is None:  # importing it would switch torch's safe loading off
+        raise MissingPackageError("training needs mace-torch: pip install 'atomflow[md]'")
     log = folder / "train.log"
     environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads), "PYTHONUNBUFFERED": "1"}
     begun, first = time.monotonic(), None
