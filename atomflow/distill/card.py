@@ -25,7 +25,7 @@ def card_data(
     Args:
         frames: labelled frames; those of the test split are used, :class:`InputError` if there are none.
         potential: the student, as ``potentials.load`` gives it.
-        about: training facts to show (configuration, seeds, teacher, checks done).
+        about: training facts to show (configuration, seeds, teacher).
     """
     held_out = [frame for frame in frames if frame.split == "test"]
     if not held_out:
@@ -51,11 +51,7 @@ def labelled_frames(model_folder: str | Path) -> tuple[list[Frame], dict[str, An
     except (OSError, json.JSONDecodeError):
         raise InputError(f"{folder} is not a folder that atomflow potential train wrote (no student.json)") from None
     frames = [frame for path in config["labelled"] for frame in read_frames(path)]
-    checks = folder / "checks.json"
-    about = {"student": config, "set": facts}
-    if checks.exists():
-        about["checks"] = json.loads(checks.read_text())
-    return frames, about
+    return frames, {"student": config, "set": facts}
 
 
 def _nzsp_dynamics(pairs: Sequence[errors_table.Pair]) -> dict[str, Any] | None:

@@ -90,24 +90,21 @@ def relax(
 
 
 def band(cells: list[ase.Atoms], images: int = 3, fmax_eV_per_A: float = 0.05, steps: int = 60) -> dict[str, Any]:
-    """Climbing nudged elastic band between the first and the last cell, both relaxed at their lattice.
+    """Climbing nudged elastic band of ``images`` images between two cells, both relaxed at their lattice.
 
-    The start of the band is what stands between them, or, where nothing does, ``images`` images interpolated by
-    distances (IDPP).
+    The band starts interpolated by distances (IDPP), so that nothing overlaps.
     """
     from ase.mep import NEB
     from ase.optimize import FIRE, LBFGS
 
-    calculator = cells[0].calc
-    for end in (cells[0], cells[-1]):
+    first, last = cells
+    for end in cells:
         LBFGS(end, logfile=os.devnull).run(fmax=fmax_eV_per_A / 2, steps=3 * steps)
-    given = len(cells) > 2
-    path = cells if given else [cells[0], *(cells[0].copy() for _ in range(images)), cells[-1]]
+    path = [first, *(first.copy() for _ in range(images)), last]
     for image in path[1:-1]:
-        image.calc = calculator
+        image.calc = first.calc
     chain = NEB(path, k=0.3, climb=False, allow_shared_calculator=True, method="improvedtangent")
-    if not given:
-        chain.interpolate(method="idpp", mic=True)
+    chain.interpolate(method="idpp", mic=True)
     optimizer: Any = FIRE(chain, logfile=os.devnull)  # type: ignore[arg-type]
     optimizer.run(fmax=4 * fmax_eV_per_A, steps=steps // 2)
     chain.climb = True
