@@ -641,7 +641,7 @@ def test_convert_writes_a_portable_model(pickled, tmp_path):
 
 
 def test_an_element_that_was_not_validated_is_said_but_not_refused():
-    identity = registry.load(registry.DEFAULT).identity
+    identity = load(registry.DEFAULT).identity
     assert identity.unvalidated == ("B",)
     assert identity.caution(np.array([11, 40, 14, 15, 8, 30])) is None
     assert "not validated for cells with B" in identity.caution(np.array([5, 8, 30]))

@@ -34,7 +34,8 @@ def list_(json: Json = False) -> None:
     """
     from atomflow import plain
     from atomflow.cli import output
-    from atomflow.potentials.registry import availability, entries
+    from atomflow.potentials.loading import availability
+    from atomflow.potentials.registry import entries
 
     rows = [{"name": name, "here": availability(name), **entry.model_dump()} for name, entry in entries().items()]
     if json:
@@ -54,13 +55,14 @@ def show(name: Name, trust_model: Trust = False, json: Json = False) -> None:
       atomflow potential show chgnet
     """
     from atomflow.cli import output
-    from atomflow.potentials import registry
+    from atomflow.potentials import load, registry
+    from atomflow.potentials.loading import availability
 
     if name not in registry.entries() and Path(name.partition("#")[0]).expanduser().exists():
-        loaded = registry.load(name, device="cpu", trust_model=trust_model)
+        loaded = load(name, device="cpu", trust_model=trust_model)
         facts: dict[str, Any] = loaded.identity.model_dump()
     else:
-        facts = {"name": name, **registry.entry(name).model_dump(), "here": registry.availability(name)}
+        facts = {"name": name, **registry.entry(name).model_dump(), "here": availability(name)}
     if json:
         output.emit_json(facts)
         return

@@ -74,7 +74,7 @@ def open_members(potential: Potential) -> tuple[Potential, ...]:
 
 @lru_cache(maxsize=16)
 def _open(member: CommitteeMember, name: str, device: str, dtype: str) -> Potential:
-    from atomflow.potentials.registry import load
+    from atomflow.potentials.mace_files import load_file
     from atomflow.potentials.trust import file_sha256
 
     path = Path(member.file)
@@ -83,7 +83,7 @@ def _open(member: CommitteeMember, name: str, device: str, dtype: str) -> Potent
         raise InputError(f"the committee of {name} is not whole: there is no file {path}")
     if file_sha256(path) != member.sha256:
         raise InputError(f"{path} is not the committee's member that {name} names (checksum)")
-    return load(path, device=device, dtype=dtype)
+    return load_file(path, device=device, dtype=dtype)
 
 
 class CommitteeBatch:

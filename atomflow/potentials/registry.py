@@ -1,8 +1,7 @@
-"""Names of potentials and how each is loaded. The names stand once, in ``registry.yaml``. Needs no torch."""
+"""Names of potentials and what is known of each. The names stand once, in ``registry.yaml``. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError, nearest
-from atomflow.potentials.base import CommitteeMember, Potential, torch_device, torch_dtype
+from atomflow.potentials.base import CommitteeMember
 
 PORTABLE_SUFFIX = ".mace.npz"
 #: What is used where no potential is named. It comes inside this package, so it needs no network.
@@ -59,84 +58,3 @@ def entry(name: str) -> Entry:
         hint = nearest(name, set(known)) or "; atomflow potential list shows the names"
         raise InputError(f"there is no potential named '{name}', and no such file{hint}")
     return known[name]
-
-
-def availability(name: str) -> str:
-    """``yes``, ``to download``, or which package is missing; nothing is loaded to find out."""
-    from importlib.util import find_spec
-
-    known = entry(name)
-    if known.kind == "mace":
-        from atomflow.potentials import foundation
-
-        path = known.shipped or foundation.cache_path(known)
-        package, ready = "mace", "yes" if path.is_file() else "to download"
-    else:
-        package, ready = {"chgnet": "chgnet", "pair": "torch"}[known.kind], "yes"
-    return ready if find_spec(package) is not None else f"needs {package}"
-
-
-def load(
-    name: str | Path, *, device: str = "auto", dtype: str = "float32", trust_model: bool = False,
-    committee: Sequence[str | Path] = (),
-) -> Potential:
-    """Load a potential by registry name or from a local file.
-
-    Args:
-        name: a name of ``atomflow potential list``, or the path of a MACE model: ``.mace.npz`` (portable, safe), a
-            pickled ``.model``, or a folder that ``atomflow potential train`` wrote. ``#head`` at the end chooses a
-            readout head of a model that has several.
-        device: ``cpu``, ``cuda`` or ``auto`` (CUDA where there is one).
-        dtype: precision of the model, ``float32`` or ``float64``. Positions and energies are float64 in any case.
-        trust_model: run the code inside a pickled file whose checksum is not known, and remember the checksum.
-        committee: files of further models, in place of the potential's own committee, if it has one.
-
-    Raises:
-        InputError: unknown name, unreadable file, untrusted pickle, no network, no such device.
-    """
-    loaded = _load(name, device, dtype, trust_model)
-    if not committee:
-        return loaded
-    from atomflow.potentials.committee import members_of_files, with_committee
-
-    return with_committee(loaded, members_of_files(committee))
-
-
-def _load(name: str | Path, device: str, dtype: str, trust_model: bool) -> Potential:
-    text, _, head = str(name).partition("#")
-    path = Path(text).expanduser()
-    if text not in entries() and path.is_dir():
-        from atomflow.potentials.committee import load_folder
-
-        return load_folder(path, device, dtype)
-    is_file = text not in entries() and path.is_file()
-    if not is_file and (path.suffix in (".model", ".pt", ".pth", ".npz") or "/" in text):
-        raise InputError(f"there is no model file {path}")
-    known = None if is_file else entry(text)
-    torch_device(device), torch_dtype(dtype)  # wrong ones are told before anything is fetched or opened
-    if known is not None:
-        return _load_entry(text, known, device, dtype, trust_model, head or None)
-    from atomflow.potentials import mace_files
-
-    return mace_files.load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
-
-
-def _load_entry(
-    name: str, known: Entry, device: str, dtype: str, trust_model: bool, head: str | None
-) -> Potential:
-    if known.kind == "pair":
-        from atomflow.potentials.pair import LennardJones
-
-        return LennardJones(name=name, device=device, dtype=dtype)
-    if known.kind == "chgnet":
-        from atomflow.potentials import chgnet
-
-        return chgnet.load(name, known, device=device, dtype=dtype)
-    from atomflow.potentials import foundation, mace_files
-    from atomflow.potentials.committee import with_committee
-
-    loaded = mace_files.load_file(
-        known.shipped or foundation.cached_file(name, known),
-        device=device, dtype=dtype, trust_model=trust_model, head=head, name=name, known=known,
-    )
-    return with_committee(loaded, known.committee, known.doubt_warn_eV_per_A) if known.committee else loaded

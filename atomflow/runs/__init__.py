@@ -5,8 +5,9 @@ trajectories of other programs alike.
 """
 
 from atomflow.runs.lock import holder
+from atomflow.runs.opening import open_trajectory
 from atomflow.runs.reader import Run, open_run
-from atomflow.runs.trajectory import Trajectory, open_trajectory
+from atomflow.runs.trajectory import Trajectory
 from atomflow.runs.writer import RunWriter
 
 __all__ = ["Run", "RunWriter", "Trajectory", "holder", "open_run", "open_trajectory"]

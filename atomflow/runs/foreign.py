@@ -13,7 +13,8 @@ import numpy as np
 from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed
 from atomflow.runs.formats import CutShort
-from atomflow.runs.frames import Frame, from_atoms, iterate
+from atomflow.runs.frames import Frame, from_atoms
+from atomflow.runs.reading import iterate
 from atomflow.runs.trajectory import frame_slice
 from atomflow.runs.unwrap import Unwrapper
 

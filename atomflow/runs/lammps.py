@@ -10,16 +10,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from atomflow.cell import Cell, read_cell
 from atomflow.errors import InputError
+from atomflow.runs.foreign import ForeignTrajectory
+from atomflow.runs.formats import CutShort, lammps_dump
 from atomflow.runs.frames import Frame
-
-if TYPE_CHECKING:
-    from atomflow.runs.foreign import ForeignTrajectory
 
 #: what atomflow writes beside the input, and reads when the dump comes back
 FACTS, FORMAT = "lammps.json", "atomflow-lammps"
@@ -82,8 +81,6 @@ def open_folder(folder: Path, frame_interval_fs: float | None, temperature_K: fl
     Raises:
         InputError: no dump yet, a damaged one, or one of another cell.
     """
-    from atomflow.runs.foreign import ForeignTrajectory
-
     facts = _facts(folder)
     if not dumps(folder):
         raise InputError(f"{folder} holds no dump yet (dump.0.lammpstrj); run LAMMPS on run.in there")
@@ -100,8 +97,6 @@ def open_folder(folder: Path, frame_interval_fs: float | None, temperature_K: fl
 
 
 def _frames(folder: Path, cell: Cell, notes: list[str]) -> Iterator[Frame]:
-    from atomflow.runs.formats import CutShort, lammps_dump
-
     paths = dumps(folder)
     starts: Sequence[float] = [int(path.name.split(".")[1]) for path in paths[1:]] + [float("inf")]
     good = 0

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-
-from atomflow.errors import InputError
-from atomflow.runs.chain import CHAIN
-from atomflow.runs.files import MANIFEST, TRAJECTORY
 
 
 class Trajectory(Protocol):
@@ -67,45 +61,3 @@ def frame_slice(start: int, stop: int, n_frames: int) -> tuple[int, int]:
     if not 0 <= start <= stop <= n_frames:
         raise IndexError(f"frames {start} to {stop} of a trajectory of {n_frames}")
     return start, stop
-
-
-def open_trajectory(
-    path: str | Path | Sequence[Any],
-    frame_interval_fs: float | None = None,
-    temperature_K: float | None = None,
-    format: str | None = None,
-    wrapped: bool | str = "auto",
-    elements: Sequence[str] | None = None,
-) -> Trajectory:
-    """Open a run folder, a trajectory file of another program, or a list of ASE atoms.
-
-    Args:
-        path: run folder (or its trajectory.h5); folder of ``atomflow export lammps``; extxyz, ASE .traj, XDATCAR,
-            LAMMPS dump, AMBER NetCDF, ...; or images.
-        frame_interval_fs: time between frames; needed where the file does not say it, and stronger than the file.
-        temperature_K: as ``frame_interval_fs``; stays None where nobody says it.
-        format: ASE's name of the format, where the file name does not show it.
-        wrapped: True: atoms are put back into the box at its faces; False: never; "auto": look.
-        elements: chemical symbols of LAMMPS atom types 1, 2, ...
-
-    Raises:
-        InputError: what is wrong with the file, in one line.
-    """
-    from atomflow.runs import lammps
-    from atomflow.runs.foreign import ForeignTrajectory
-    from atomflow.runs.reader import open_run
-
-    for name, value in (("--frame-interval-fs", frame_interval_fs), ("--temperature", temperature_K)):
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} must be a positive number, not {value}")
-    if isinstance(path, (str, Path)):
-        place = Path(path)
-        folder = place.parent if place.name in (MANIFEST, TRAJECTORY) else place
-        if (folder / MANIFEST).is_file() or (folder / CHAIN).is_file():
-            return open_run(folder)
-        exported = lammps.folder_of(place)
-        if exported is not None:
-            return lammps.open_folder(exported, frame_interval_fs, temperature_K)
-        if place.is_dir():
-            raise InputError(f"{place} is not a run folder (it holds no {MANIFEST})")
-    return ForeignTrajectory.read(path, frame_interval_fs, temperature_K, format, wrapped, elements)
