@@ -9,6 +9,7 @@ from synthetic import diffusivity_cm2_per_s, ordered_cell, write_run
 from atomflow.cell import Cell, write_cell
 from atomflow.cli.main import run
 from atomflow.errors import InputError
+from atomflow.estimate import Estimate
 from atomflow.lattice.beside import beside
 from atomflow.lattice.network import HopKind, _edges, network, read_hop
 from atomflow.units import BOLTZMANN_EV_PER_K
@@ -46,7 +47,7 @@ def test_equal_sites_give_the_uncorrelated_walk():
     found = network(fcc, [kind(("A", "A"), length)], [600.0])
     assert (found.walker, found.n_sites, found.n_hops) == ("ion", 4, 48)
     assert found.rows[0]["diffusivity_cm2_per_s"] == pytest.approx(12 * length**2 * rate(0.3) / 6 * 1e-4, rel=1e-12)
-    assert found.rows[0]["tracer_cm2_per_s"] == found.rows[0]["diffusivity_cm2_per_s"]
+    assert found.rows[0]["tracer_cm2_per_s"] == Estimate(found.rows[0]["diffusivity_cm2_per_s"], None, None)
     assert found.warnings == ()
 
 
@@ -79,7 +80,28 @@ def test_a_vacancy_goes_the_other_way_and_its_number_turns_it_into_the_ions():
     full = network(sites(["A", "B"], [[0, 0, 0], [0.5, 0, 0]], np.diag([8.0, 30.0, 30.0]), ions=2),
                    [kind(("A", "B"), 4.0, vacancy=True)], [600.0])
     assert full.vacancies_per_ion is None
-    assert full.rows[0]["tracer_cm2_per_s"] is None
+    assert full.rows[0]["tracer_cm2_per_s"] == Estimate.unknown()
+
+
+def test_an_uncertain_barrier_gives_the_interval_of_its_boltzmann_factor():
+    """One kind of hop between equal sites: ln D has the spread σ/(kT √2) of the mean of the barriers there and back."""
+    cubic = sites(["A"], [[0, 0, 0]], np.diag([3.0, 3.0, 3.0]))
+    found = network(cubic, [kind(("A", "A"), 3.0)], [600.0], barrier_error_eV=0.03).rows[0]["tracer_cm2_per_s"]
+    half = 1.96 * 0.03 / np.sqrt(2) / KT
+    assert np.log(found.high / found.value) == pytest.approx(half, rel=0.1)
+    assert np.log(found.value / found.low) == pytest.approx(half, rel=0.1)
+    with pytest.raises(InputError, match="error of a barrier"):
+        network(cubic, [kind(("A", "A"), 3.0)], [600.0], barrier_error_eV=-0.1)
+
+
+def test_pairs_of_sites_take_the_hop_nearest_to_their_length():
+    """A chain of steps of 3.0 and 3.5 Å, between sites of one kind: each pair has the barrier of its own hop."""
+    chain = sites(["A", "A"], [[0, 0, 0], [3.0 / 6.5, 0, 0]], np.diag([6.5, 30.0, 30.0]))
+    row = d_of(chain, kind(("A", "A"), 3.0, 0.2), kind(("A", "A"), 3.5, 0.4))
+    expected = 6.5**2 / (2 * (1 / rate(0.2) + 1 / rate(0.4))) * 1e-4
+    assert row["tensor_cm2_per_s"][0][0] == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(InputError, match="are about"):
+        d_of(chain, kind(("A", "A"), 23.0))
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +179,14 @@ def test_beside_a_campaign_of_known_d(nzsp, tmp_path):
     for kelvin in (700.0, 900.0, 1200.0):
         write_run(tmp_path / "runs" / f"r{kelvin:g}", kelvin, diffusivity_cm2_per_s(kelvin, 1e-3, 0.25),
                   cell=ordered_cell(), n_frames=600)
-    result = beside(nzsp, NZSP_HOPS, "another", tmp_path)
+    result = beside(nzsp, NZSP_HOPS, "another", tmp_path, barrier_error_eV=0.02)
     assert [row.structure for row in result.rows] == ["ordered"] * 3
     for row in result.rows:
         truth = diffusivity_cm2_per_s(row.temperature_K, 1e-3, 0.25)
         harmonic = network(nzsp, NZSP_HOPS, [row.temperature_K]).rows[0]["diffusivity_cm2_per_s"]
-        assert row.harmonic_cm2_per_s == pytest.approx(harmonic)
-        assert row.ratio == pytest.approx(harmonic / truth, rel=0.4)
+        assert row.harmonic_cm2_per_s.value == pytest.approx(harmonic)
+        assert row.ratio.value == pytest.approx(harmonic / truth, rel=0.4)
+        assert row.ratio.low < harmonic / truth < row.ratio.high
     energy, slope = result.energies["ordered"]
     assert energy.low < 0.25 < energy.high
     assert 0.25 < slope < 0.33  # between the barriers of the hops
@@ -186,6 +209,16 @@ def test_the_command_adds_the_network_and_what_stands_beside(tmp_path, capsys):
     assert len(data["beside"]["limits"]) == 3
     assert json.loads((tmp_path / "hop" / "hop.json").read_text())["network"] == data["network"]
     assert read_hop(tmp_path / "hop").barrier_eV == pytest.approx(data["barrier_eV"])
+    warm = [*arguments, "-T", "90", "--beside", str(tmp_path / "c"), "-o", str(tmp_path / "hop"), "--json"]
+    path = (tmp_path / "hop" / "path.extxyz").stat().st_mtime_ns
+    assert run(warm) == 0  # read back: other temperatures, the same band
+    read = json.loads(capsys.readouterr().out)
+    assert (tmp_path / "hop" / "path.extxyz").stat().st_mtime_ns == path
+    assert read["barrier_eV"] == data["barrier_eV"]
+    assert [row["temperature_K"] for row in read["rates"]] == [80.0, 90.0]
+    assert read["network"]["rows"][0]["tracer_cm2_per_s"]["value"] == 0.0
+    assert run([*arguments, "--fmax", "0.02", "-o", str(tmp_path / "hop")]) == 2
+    assert "holds another hop (fmax_eV_per_A differ)" in capsys.readouterr().err
     again = [*arguments, "--also", str(tmp_path / "hop"), "-o", str(tmp_path / "again")]
     assert run(again) == 2
     assert "the same hop is given twice" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from atomflow.cell import Cell, write_cell
 from atomflow.cli.main import run
 from atomflow.errors import InputError, RunFailed
 from atomflow.lattice import hop, phonons
-from atomflow.lattice.hops import choose, with_vacancy
+from atomflow.lattice.choice import choose, into_vacancy
 from atomflow.lattice.rates import diffusivity_cm2_per_s, frequencies_THz, hessian, rate_per_ps, vineyard_THz
 from atomflow.potentials.pair import LennardJones
 from atomflow.units import ACCELERATION_A_PER_FS2
@@ -137,15 +137,31 @@ def test_a_vacancy_is_made_at_the_end_of_the_step():
     names = ["A"] * 31 + ["V"]
     whole = Cell(np.full(32, 11), fcc(2).positions_A, full.lattice_A, provenance={
         "na_sites": {"names": names, "fractional": fcc(2).fractional.tolist()}})
-    made = with_vacancy(whole, "A", "V")
+    made, choice = into_vacancy(whole, "A", "V")
     assert len(made) == 31
     assert made.provenance["vacancy"] == {"atom": 31, "site": "V"}
-    assert choose(made, "A", "V").length_A == pytest.approx(NEAREST_A, rel=1e-9)
-    assert choose(with_vacancy(whole, "A", "A"), "A", "A").length_A == pytest.approx(NEAREST_A, rel=1e-9)
+    assert choice.length_A == choose(made, "A", "V").length_A == pytest.approx(NEAREST_A, rel=1e-9)
+    assert into_vacancy(whole, "A", "A")[1].length_A == pytest.approx(NEAREST_A, rel=1e-9)
     with pytest.raises(InputError, match="no vacancy to make"):
-        with_vacancy(made, "A", "V")
+        into_vacancy(made, "A", "V")
     with pytest.raises(InputError, match="31 steps"):
-        with_vacancy(whole, "A", "V", 31)
+        into_vacancy(whole, "A", "V", 31)
+
+
+def test_the_hop_into_a_made_vacancy_is_the_one_asked_for(tmp_path):
+    """Not the shortest into the same vacancy: a second neighbour goes there."""
+    full = fcc(2)
+    whole = Cell(np.full(32, 11), full.positions_A, full.lattice_A, provenance={
+        "na_sites": {"names": ["A"] * 32, "fractional": full.fractional.tolist()}})
+    second = NEAREST_A * np.sqrt(2)
+    for rank, length in ((32 * 12, None), (0, 1.05 * second)):
+        made, choice = into_vacancy(whole, "A", "A", rank, length)
+        assert choice.length_A == pytest.approx(second, rel=1e-9)
+        np.testing.assert_allclose(np.linalg.norm(choice.end_A - made.positions_A[choice.atom]), second, rtol=1e-9)
+        gone = whole.positions_A[made.provenance["vacancy"]["atom"]]
+        offset = (choice.end_A - gone) @ np.linalg.inv(whole.lattice_A)
+        np.testing.assert_allclose(offset, np.round(offset), rtol=0, atol=1e-9)
+    assert choose(vacancy(), "A", "V", length_A=second).length_A == pytest.approx(second, rel=1e-9)
 
 
 def test_the_commands_write_their_folders(tmp_path, capsys):

@@ -24,6 +24,7 @@ def hop(
     potential: Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file.")] = None,
     vacancy: Annotated[bool, typer.Option("--vacancy", help="Take out the ion on the target site first.")] = False,
     rank: Annotated[int, typer.Option(help="0: the shortest such hop, 1: the next, ...")] = 0,
+    length: Annotated[float | None, typer.Option(help="Å: --rank counts from the hop nearest to this long.")] = None,
     images: Annotated[int, typer.Option(help="Images between the ends.")] = 5,
     fmax: Annotated[float, typer.Option(help="Largest force left on the band, eV/Å.")] = 0.05,
     max_steps: Annotated[int, typer.Option(help="Steps at most, for each end and for the band.")] = 300,
@@ -31,6 +32,7 @@ def hop(
     also: Annotated[list[Path] | None, typer.Option(
         help="Folder of another hop for the network of D; repeat for more.")] = None,
     beside: Annotated[Path | None, typer.Option(help="Campaign folder whose D stands beside the harmonic one.")] = None,
+    barrier_error: Annotated[float, typer.Option(help="Standard error of a barrier, eV, for intervals of D.")] = 0.03,
     temperature: Annotated[list[float] | None, typer.Option("--temperature", "-T", help="K, repeat for more.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")] = "float64",
@@ -39,6 +41,8 @@ def hop(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Climbing nudged elastic band by ASE, Vineyard's attempt frequency, rate, and D on the network of such hops.
+
+    A finished hop is read back from its folder, so that other temperatures or another campaign beside it cost nothing.
 
     \b
     Example:
@@ -56,6 +60,7 @@ def hop(
     _folder(out)
     _set_threads(threads)
     from atomflow import lattice, potentials
+    from atomflow.lattice.kept import kept, question
     from atomflow.lattice.network import HopKind, network, read_hop
 
     others = [read_hop(place) for place in also or []]
@@ -63,17 +68,23 @@ def hop(
         _check_campaign(beside)
 
     chosen = potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
-    result = lattice.hop(relaxed, chosen, start, end, rank, images, fmax, max_steps, vibrating_a or None,
-                         tuple(temperature or (300.0, 600.0, 900.0)), vacancy, output.say)
-    extra: dict[str, Any] = {"network": None, "beside": None}
+    settings: dict[str, Any] = {"start": start, "end": end, "rank": rank, "length_A": length,
+                                "n_images": images, "fmax_eV_per_A": fmax, "max_steps": max_steps,
+                                "vibrating_A": vibrating_a or None, "vacancy": vacancy}  # fmt: skip
+    asked, kelvins = question(relaxed, chosen, settings), tuple(temperature or (300.0, 600.0, 900.0))
+    result = kept(out, asked, kelvins)
+    if result is None:
+        result = lattice.hop(relaxed, chosen, temperatures_K=kelvins, say=output.say, **settings)
+    extra: dict[str, Any] = {"asked": asked, "network": None, "beside": None}
     _write(result, extra, out)  # the band is kept whatever comes after it
     if result.attempt_THz is not None:
         kinds = [HopKind.of(result.to_json()), *others]
-        extra["network"] = network(relaxed, kinds, [row["temperature_K"] for row in result.rates])
+        extra["network"] = network(relaxed, kinds, kelvins, barrier_error or None)
         if beside is not None:
             from atomflow.lattice.beside import beside as compare
 
-            extra["beside"] = compare(relaxed, kinds, chosen.identity.name, beside, say=output.say)
+            extra["beside"] = compare(relaxed, kinds, chosen.identity.name, beside, say=output.say,
+                                      barrier_error_eV=barrier_error or None)
     _write(result, extra, out)
     if json_:
         output.emit_json({**result.to_json(), **extra})
@@ -97,7 +108,8 @@ def _write(result: HopResult, extra: dict[str, Any], out: Path) -> None:
     from atomflow.plain import to_jsonable
 
     (out / "hop.json").write_text(json.dumps(to_jsonable({**result.to_json(), **extra}), allow_nan=False))
-    ase.io.write(out / "path.extxyz", [image.to_ase() for image in result.images], format="extxyz")
+    if result.images:
+        ase.io.write(out / "path.extxyz", [image.to_ase() for image in result.images], format="extxyz")
 
     def paint(axis: Any) -> None:
         axis.plot(result.path_A, result.energy_eV, "o-", color="black", ms=4, lw=0.9)
@@ -121,18 +133,18 @@ def _text(result: HopResult, extra: dict[str, Any]) -> str:
     if extra["network"] is not None:
         found = extra["network"]
         ions = (f"; times {found.vacancies_per_ion:.2f} vacancies per ion" if found.vacancies_per_ion else "")
-        lines.append(f"\na lone {found.walker} on {found.n_sites} sites, {found.n_hops} hops{ions}")
+        sure = (f"; barriers ± {found.barrier_error_eV:g} eV (one standard error)" if found.barrier_error_eV else "")
+        lines.append(f"\na lone {found.walker} on {found.n_sites} sites, {found.n_hops} hops{ions}{sure}")
         lines.append(table([[f"{r['temperature_K']:g}", f"{r['diffusivity_cm2_per_s']:.3g}",
                              f"{r['uncorrelated_cm2_per_s']:.3g}",
-                             "-" if r["tracer_cm2_per_s"] is None else f"{r['tracer_cm2_per_s']:.3g}"]
+                             f"{r['tracer_cm2_per_s']:.2g}"]
                             for r in found.rows],
                            ["T/K", f"D of the {found.walker}, cm²/s", "without memory", "D of the ions"]))
         warnings += found.warnings
     if extra["beside"] is not None:
         compared = extra["beside"]
         lines.append("\n" + table([[r.structure, f"{r.temperature_K:.0f}", f"{r.md_cm2_per_s:.2g}",
-                                    "-" if r.harmonic_cm2_per_s is None else f"{r.harmonic_cm2_per_s:.2g}",
-                                    "-" if r.ratio is None else f"{r.ratio:.2g}"] for r in compared.rows],
+                                    f"{r.harmonic_cm2_per_s:.2g}", f"{r.ratio:.2g}"] for r in compared.rows],
                                   ["structure", "T/K", "D of MD, cm²/s", "harmonic", "ratio"]))
         lines += [f"{name}: Ea {energy:.2f} eV of MD, {'unknown' if slope is None else f'{slope:.2f} eV'} harmonic"
                   for name, (energy, slope) in compared.energies.items()]

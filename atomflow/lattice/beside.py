@@ -24,18 +24,25 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Beside:
-    """One temperature of one structure: ``ratio`` is harmonic over MD, None where MD gave no number."""
+    """One temperature of one structure: ``ratio`` is harmonic over MD, unknown where either is."""
 
     structure: str
     temperature_K: float
     md_cm2_per_s: Estimate
-    harmonic_cm2_per_s: float | None
+    harmonic_cm2_per_s: Estimate
 
     @property
-    def ratio(self) -> float | None:
-        if self.md_cm2_per_s.value is None or self.harmonic_cm2_per_s is None:
-            return None
-        return self.harmonic_cm2_per_s / self.md_cm2_per_s.value
+    def ratio(self) -> Estimate:
+        """Its interval adds those of both in quadrature, in ln D."""
+        ours, theirs = self.harmonic_cm2_per_s, self.md_cm2_per_s
+        if not ours.value or not theirs.value:
+            return Estimate.unknown(theirs.level)
+        value = ours.value / theirs.value
+        if not ours.low or not ours.high or not theirs.low or not theirs.high:
+            return Estimate(value, None, None, theirs.level)
+        down = np.hypot(np.log(ours.value / ours.low), np.log(theirs.high / theirs.value))
+        up = np.hypot(np.log(ours.high / ours.value), np.log(theirs.value / theirs.low))
+        return Estimate(value, float(value * np.exp(-down)), float(value * np.exp(up)), theirs.level)
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "ratio": self.ratio}
@@ -56,11 +63,11 @@ class BesideResult:
 
 
 def beside(cell: Cell, hops: Sequence[HopKind], potential: str, campaign: str | Path, discard_ps: float = 0.0,
-           say: Callable[[str], None] | None = None) -> BesideResult:
+           say: Callable[[str], None] | None = None, barrier_error_eV: float | None = None) -> BesideResult:
     """Compare with every group of a campaign folder.
 
     Args:
-        cell, hops: as in :func:`~atomflow.lattice.network.network`.
+        cell, hops, barrier_error_eV: as in :func:`~atomflow.lattice.network.network`.
         potential: name of the one that the hops were found with.
 
     Raises:
@@ -73,7 +80,7 @@ def beside(cell: Cell, hops: Sequence[HopKind], potential: str, campaign: str | 
     for group in found.groups:
         kelvin = group.result.actual_temperature_K
         if kelvin:
-            harmonic = network(cell, hops, [kelvin]).rows[0]["tracer_cm2_per_s"]
+            harmonic = network(cell, hops, [kelvin], barrier_error_eV).rows[0]["tracer_cm2_per_s"]
             rows.append(Beside(group.structure, kelvin, group.result.tracer_diffusivity_cm2_per_s, harmonic))
     energies = {line.structure: (line.line.activation_energy_eV, _slope(network(cell, hops, line.used)))
                 for line in found.arrhenius if len(line.used) > 1}

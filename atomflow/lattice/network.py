@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ import numpy as np
 from atomflow.build.nzsp import na_sites
 from atomflow.cell import Cell
 from atomflow.errors import InputError
+from atomflow.estimate import Estimate
 from atomflow.lattice.rates import rate_per_ps
 from atomflow.units import BOLTZMANN_EV_PER_K, CM2_PER_S_PER_A2_PER_PS
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Energies of a kind of site from different hops may differ by this before it is said, in eV.
 _AGREE_EV = 0.05
+#: Draws of the barriers behind an interval.
+_DRAWS = 400
 #: Below this share of the uncorrelated walk a direction counts as closed.
 _CLOSED = 1e-9
 #: Positions between sites: occupied in some crystals, not counted among Hong's four per formula.
@@ -76,8 +79,8 @@ class NetworkResult:
         walker: ion or vacancy. n_sites, n_hops: of the network in the cell.
         site_energies_eV: kind → energy of the walker there, the lowest zero.
         rows: [{temperature_K, diffusivity_cm2_per_s (of the walker, mean over directions), tensor_cm2_per_s,
-            uncorrelated_cm2_per_s, tracer_cm2_per_s}]; the last is D of the ions: of the walker where it is the ion,
-            times vacancies per ion where it is a vacancy, None where their number is not known.
+            uncorrelated_cm2_per_s, tracer_cm2_per_s}]; the last is D of the ions, an :class:`Estimate`: of the walker
+            where it is the ion, times vacancies per ion where it is a vacancy, unknown where their number is not known.
         vacancies_per_ion: x/(1 − x), x vacant sites of all, from the composition of the cell it was made in.
     """
 
@@ -88,6 +91,7 @@ class NetworkResult:
     vacancies_per_ion: float | None
     rows: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
+    barrier_error_eV: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -104,21 +108,20 @@ def read_hop(place: str | Path) -> HopKind:
     return HopKind.of(data, str(path))
 
 
-def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Sequence[float]) -> NetworkResult:
+def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Sequence[float],
+            barrier_error_eV: float | None = None, level: float = 0.95) -> NetworkResult:
     """D of a lone walker whose hops are these, on all sites of the cell that they connect.
 
-    A hop stands for all pairs of sites of its kinds up to a tenth longer than it.
+    A hop stands for all pairs of sites of its kinds whose distance is within a tenth of its own.
+
+    Args:
+        barrier_error_eV: standard error of every barrier, there and back: D gets an interval from draws of them.
 
     Raises:
         InputError: no hop, hops of an ion and of a vacancy mixed, or a hop twice.
     """
     kinds = [hop if isinstance(hop, HopKind) else HopKind.of(hop.to_json()) for hop in hops]
-    if not kinds:
-        raise InputError("a network needs at least one hop")
-    if len({kind.vacancy for kind in kinds}) > 1:
-        raise InputError("hops of an ion to a vacant site and hops into a vacancy that was made do not mix")
-    if len({(frozenset(kind.names), round(kind.length_A, 1)) for kind in kinds}) < len(kinds):
-        raise InputError("the same hop is given twice")
+    _check(kinds, barrier_error_eV)
     names, sites = na_sites(cell)
     energies, warnings = _site_energies(kinds)
     used = np.flatnonzero(np.isin(names, list(energies)))
@@ -126,18 +129,49 @@ def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Seq
     rows, closed = [], 0
     per_ion = _vacancies_per_ion(cell, names) if kinds[0].vacancy else 1.0
     for kelvin in temperatures_K:
-        weight = np.exp(-np.array([energies[name] for name in names[used]]) / (BOLTZMANN_EV_PER_K * kelvin))
-        tensor, free = _diffusivity(edges, weight / weight.sum(), kinds, energies, kelvin)
+        tensor, free = _walk(edges, names[used], kinds, kelvin)
         open_ = np.linalg.eigvalsh(tensor) > _CLOSED * float(np.trace(free))
         closed = max(closed, 3 - int(open_.sum()))
         mean = float(np.trace(tensor)) / 3.0 if open_.any() else 0.0
+        draws = [float(np.trace(_walk(edges, names[used], drawn, kelvin)[0])) / 3.0
+                 for drawn in _drawn(kinds, barrier_error_eV)] if mean > 0 else []
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist() if draws else (None, None)
+        ions = Estimate.unknown(level) if per_ion is None else Estimate(mean, low, high, level).scaled(per_ion)
         rows.append({"temperature_K": float(kelvin), "diffusivity_cm2_per_s": mean,
                      "tensor_cm2_per_s": tensor.tolist(), "uncorrelated_cm2_per_s": float(np.trace(free)) / 3.0,
-                     "tracer_cm2_per_s": None if per_ion is None else mean * per_ion})
+                     "tracer_cm2_per_s": ions})
     if closed:
         warnings.append(f"these hops alone lead nowhere in {closed} of three directions: add others (--also)")
     return NetworkResult("vacancy" if kinds[0].vacancy else "ion", len(used), len(edges[0]), energies,
-                         per_ion if kinds[0].vacancy else None, tuple(rows), tuple(warnings))
+                         per_ion if kinds[0].vacancy else None, tuple(rows), tuple(warnings), barrier_error_eV)
+
+
+def _check(kinds: Sequence[HopKind], barrier_error_eV: float | None) -> None:
+    if not kinds:
+        raise InputError("a network needs at least one hop")
+    if len({kind.vacancy for kind in kinds}) > 1:
+        raise InputError("hops of an ion to a vacant site and hops into a vacancy that was made do not mix")
+    if len({(frozenset(kind.names), round(kind.length_A, 1)) for kind in kinds}) < len(kinds):
+        raise InputError("the same hop is given twice")
+    if barrier_error_eV is not None and not 0 <= barrier_error_eV < 1:
+        raise InputError(f"the error of a barrier must be from 0 to 1 eV, not {barrier_error_eV:g}")
+
+
+def _drawn(kinds: Sequence[HopKind], error_eV: float | None) -> list[list[HopKind]]:
+    """The hops with barriers drawn around theirs, many times; the same draws at every temperature."""
+    if not error_eV:
+        return []
+    shifts = np.random.default_rng(0).normal(0.0, error_eV, (_DRAWS, len(kinds), 2))
+    return [[replace(kind, barrier_eV=max(0.0, kind.barrier_eV + there), reverse_eV=max(0.0, kind.reverse_eV + back))
+             for kind, (there, back) in zip(kinds, one, strict=True)] for one in shifts]
+
+
+def _walk(edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], names: np.ndarray, kinds: Sequence[HopKind],
+          kelvin: float) -> tuple[np.ndarray, np.ndarray]:
+    """(3, 3) D in cm²/s with these barriers, and without the walk's memory."""
+    energies, _ = _site_energies(kinds)
+    weight = np.exp(-np.array([energies[name] for name in names]) / (BOLTZMANN_EV_PER_K * kelvin))
+    return _diffusivity(edges, weight / weight.sum(), kinds, energies, kelvin)
 
 
 def _site_energies(kinds: Sequence[HopKind]) -> tuple[dict[str, float], list[str]]:
@@ -174,19 +208,24 @@ def _edges(cell: Cell, names: np.ndarray, sites: np.ndarray, kinds: Sequence[Hop
     shifts = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), -1).reshape(-1, 3) @ cell.lattice_A
     vectors = sites[None, :, None] - sites[:, None, None] + shifts
     lengths = np.linalg.norm(vectors, axis=3)
-    found: list[tuple[int, int, np.ndarray, int]] = []
-    taken = np.zeros(lengths.shape, dtype=bool)
-    for index, kind in sorted(enumerate(kinds), key=lambda item: item[1].length_A):
+    nearest, which = np.full(lengths.shape, np.inf), np.full(lengths.shape, -1)
+    for index, kind in enumerate(kinds):
+        pair = np.zeros(lengths.shape[:2], dtype=bool)
         for one, other in {kind.names, kind.names[::-1]}:
-            pair = (names[:, None] == one) & (names[None, :] == other)
-            near = pair[:, :, None] & (lengths > 0.1) & (lengths < 1.1 * kind.length_A + 0.05) & ~taken
-            taken |= near
-            found += [(int(i), int(j), vectors[i, j, s], index) for i, j, s in np.argwhere(near)]
+            pair |= (names[:, None] == one) & (names[None, :] == other)
+        off = np.abs(lengths - kind.length_A)
+        closer = pair[:, :, None] & (lengths > 0.1) & (off < 0.1 * kind.length_A + 0.05) & (off < nearest)
+        nearest[closer], which[closer] = off[closer], index
+    found = [(int(i), int(j), vectors[i, j, s], int(which[i, j, s])) for i, j, s in np.argwhere(which >= 0)]
     missing = sorted({name for kind in kinds for name in kind.names} - set(names.tolist()))
     if missing:
         raise InputError(f"the cell has no site {', '.join(missing)}: hops of one network are of one kind of cell")
-    start, end, vector, which = zip(*found, strict=True)
-    return np.array(start), np.array(end), np.array(vector), np.array(which)
+    unmet = [kind for index, kind in enumerate(kinds) if not (which == index).any()]
+    if unmet:
+        raise InputError(f"no two sites {unmet[0].names[0]} and {unmet[0].names[1]} of the cell are about "
+                         f"{unmet[0].length_A:.2f} Å apart: hops of one network are of one kind of cell")
+    start, end, vector, kind_of = zip(*found, strict=True)
+    return np.array(start), np.array(end), np.array(vector), np.array(kind_of)
 
 
 def _diffusivity(edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], share: np.ndarray,
