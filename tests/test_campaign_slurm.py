@@ -1,5 +1,6 @@
 """Campaigns on SLURM: the scripts as text, and the whole way on a real single-node SLURM that the tests start."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -150,6 +151,36 @@ def test_a_slurm_that_refuses_or_does_not_answer(handed_in, tmp_path, monkeypatc
     monkeypatch.setattr(queue, "PATIENCE_S", 0.2)
     with pytest.raises(InputError, match="did not answer"):
         queue.in_queue(handed_in)
+
+
+def test_watching_goes_on_while_slurm_does_not_answer_and_says_so_once(handed_in, tmp_path, monkeypatch, capsys):
+    """Answers in turn: queued, none (a time-out), a failure, running, and nothing is there any more."""
+    asked = tmp_path / "asked"
+    play(tmp_path, monkeypatch, squeue=f"""echo x >> {asked}
+        case $(wc -l < {asked}) in
+            1) echo 100_0 PD Priority;; 2) exec sleep 30;; 3) echo 'slurm_load_jobs error' >&2; exit 1;;
+            4) echo 100_0 R None;; 5) exec sleep 30;; *) true;;
+        esac""")
+    monkeypatch.setattr(queue, "PATIENCE_S", 0.5)
+    assert command(["campaign", "status", str(handed_in), "--watch", "--every", "0.2"]) == 0
+    told = capsys.readouterr()
+    assert len(asked.read_text().split()) == 6
+    assert told.out.count("SLURM has it") == 2
+    assert told.out.count("nobody is driving it") == 1
+    assert told.err.count("watching on") == 2  # once for each time that it fell silent, not once a look
+    assert "squeue did not answer within" in told.err
+
+
+def test_a_slurm_that_does_not_answer_leaves_the_state_open(handed_in, tmp_path, monkeypatch, capsys):
+    play(tmp_path, monkeypatch, squeue="echo 'Unable to contact slurm controller' >&2; exit 1")
+    state = campaign.status(handed_in)
+    assert state.with_slurm is None
+    assert state.active
+    assert "SLURM may have it" in state.text()
+    assert command(["campaign", "status", str(handed_in), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["with_slurm"] is None
+    assert "Unable to contact" in told["warnings"][0]
 
 
 @pytest.mark.parametrize(("content", "index", "said"), [

@@ -18,6 +18,10 @@ _PENDING = ("PD", "RD", "RF", "RH", "RQ", "RS", "SE")
 _ORDINARY = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog")
 
 
+class NoAnswer(InputError):
+    """SLURM is there and did not answer; the next question may well be answered."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a task stands with SLURM.
@@ -49,7 +53,8 @@ def in_queue(folder: Path) -> dict[str, Place]:
     """Task → where squeue has it; empty where nothing was handed in.
 
     Raises:
-        InputError: something was handed in and SLURM cannot be asked about it.
+        NoAnswer: something was handed in and SLURM does not answer now.
+        InputError: something was handed in and there is no SLURM to ask about it.
     """
     record = submissions(folder)
     if not record:
@@ -73,9 +78,9 @@ def _squeue() -> list[Place]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        raise InputError(f"squeue did not answer within {PATIENCE_S:.0f} s; try again later") from None
+        raise NoAnswer(f"squeue did not answer within {PATIENCE_S:.0f} s; try again later") from None
     if done.returncode:
-        raise InputError(f"squeue failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+        raise NoAnswer(f"squeue failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     places_found = []
     for line in done.stdout.splitlines():
         element, state, reason = [*line.split(maxsplit=2), "", ""][:3]

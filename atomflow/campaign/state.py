@@ -11,7 +11,7 @@ from typing import Any
 
 from atomflow.campaign import folder as places
 from atomflow.campaign.estimates import PATIENCE_S, StructureEstimate, estimates
-from atomflow.campaign.queue import NOWHERE, Place, in_queue
+from atomflow.campaign.queue import NOWHERE, NoAnswer, Place, in_queue
 from atomflow.errors import InputError
 from atomflow.runs.lock import holder
 from atomflow.runs.manifest import read_manifest
@@ -55,7 +55,8 @@ class CampaignStatus:
         relaxing: structure → words, for those not ready yet.
         warnings: of the structures; those of a run are with its task.
         estimates: where the Arrhenius line of each structure stands, from the runs that are done.
-        with_slurm: whether some of it is queued or running there.
+        with_slurm: whether some of it is queued or running there; None where SLURM did not answer and work is left.
+            A task's state is then what its files say, which may be behind.
     """
 
     name: str
@@ -67,7 +68,7 @@ class CampaignStatus:
     ns_per_day: float
     seconds_left: float | None
     estimates: list[StructureEstimate]
-    with_slurm: bool = False
+    with_slurm: bool | None = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,7 +79,8 @@ class CampaignStatus:
     @property
     def active(self) -> bool:
         """Whether something runs, or will without anybody doing anything."""
-        return self.driver is not None or self.with_slurm or any(task.state == "running" for task in self.tasks)
+        running = any(task.state == "running" for task in self.tasks)
+        return self.driver is not None or self.with_slurm is not False or running
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "counts": self.counts, "estimates": [item.to_json() for item in self.estimates]}
@@ -103,7 +105,8 @@ class CampaignStatus:
                  duration(task.seconds_left) if task.seconds_left is not None else "", task.warning or ""]
                 for task in self.tasks]
         driver = (f"driven by process {self.driver.get('pid')} on {self.driver.get('host')}" if self.driver
-                  else "SLURM has it" if self.with_slurm else "nobody is driving it")
+                  else "SLURM has it" if self.with_slurm
+                  else "nobody is driving it" if self.with_slurm is False else "SLURM may have it")
         return "\n".join([table(rows, ["task", "state", "done", "left", "last warning"]), "",
                           *(f"warning: {text}" for text in self.warnings),
                           *(item.line() for item in self.estimates),
@@ -125,19 +128,21 @@ def status(folder: str | Path, estimate: bool = True) -> CampaignStatus:
     driver = holder(folder / "lock")
     warnings = _structure_warnings(folder, campaign)
     queued: dict[str, Place] = {}
-    unknown = None
+    unknown: InputError | None = None
     try:
         queued = in_queue(folder)
     except InputError as error:
-        unknown = str(error)
+        unknown = error
     tasks = [_task(folder, item, queued) for item in campaign["tasks"]]
+    with_slurm: bool | None = bool(queued)
     if unknown and any(task.state != "done" for task in tasks):
-        warnings.append(unknown)
+        warnings.append(str(unknown))
+        with_slurm = None if isinstance(unknown, NoAnswer) else False
     speeds = [task.ns_per_day for task in tasks if task.state == "running" and task.ns_per_day]
     done = [task for task in tasks if task.state == "done"]
     return CampaignStatus(
         campaign["name"], str(folder), driver, tasks, _relaxing(folder, campaign, driver is not None, queued), warnings,
-        sum(speeds), _time_left(tasks), estimates(folder, done, PATIENCE_S) if estimate else [], bool(queued))
+        sum(speeds), _time_left(tasks), estimates(folder, done, PATIENCE_S) if estimate else [], with_slurm)
 
 
 def _task(folder: Path, item: dict[str, Any], queued: dict[str, Place]) -> TaskStatus:

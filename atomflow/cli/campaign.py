@@ -102,12 +102,29 @@ def status(
 
     if watch and as_json:
         raise InputError("--watch and --json: give one of the two; --json prints one object")
-    found = read(folder)
-    while watch and found.active:
-        output.show(("\033[H\033[2J" if sys.stdout.isatty() else "") + found.text())
+    found = _watched(folder, every) if watch else read(folder)
+    output.emit_json(found) if as_json else output.show(found.text())
+
+
+def _watched(folder: Path, every: float) -> CampaignStatus:
+    """Show the campaign every so many seconds; its state once nothing runs any more.
+
+    While SLURM does not answer, nothing is shown but one line that says so: what the files say may be behind.
+    """
+    from atomflow.campaign.state import status as read
+    from atomflow.cli import output
+
+    found, told = read(folder), False
+    while found.active:
+        if found.with_slurm is not None:
+            output.show(("\033[H\033[2J" if sys.stdout.isatty() else "") + found.text())
+            told = False
+        elif not told:
+            output.say(f"warning: {found.warnings[-1]}; watching on")
+            told = True
         time.sleep(every)
         found = read(folder)
-    output.emit_json(found) if as_json else output.show(found.text())
+    return found
 
 
 @app.command()
