@@ -159,6 +159,7 @@ def campaign_text(result: CampaignResult) -> str:
                      f"{one.haven_ratio:.2g}", f"{one.fit_window_ps[0]:.2g}-{one.fit_window_ps[1]:.3g}"])
     header = ["structure", "T/K", "runs", "ps", "tracer D, cm²/s", "σ, S/cm", "Haven ratio", "window/ps"]
     lines = [f"campaign {result.name}", table(rows, header) if rows else "no group could be analyzed"]
+    lines += _replica_text(result)
     for line in result.arrhenius:
         lines += [
             "",
@@ -174,3 +175,19 @@ def campaign_text(result: CampaignResult) -> str:
     lines += [f"warning ({group.structure}, {group.result.temperature_K:g} K): {text}" for text, group in notes.items()]
     lines += [f"left out: {item['run']}: {item['reason']}" for item in result.excluded]
     return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
+
+
+def _replica_text(result: CampaignResult) -> list[str]:
+    """Sets of replicas, each as one structure."""
+    from math import exp
+
+    from atomflow.plain import table
+
+    if not result.replicas:
+        return []
+    rows = [[one.name, f"{one.temperature_K:.0f}", ", ".join(one.structures), f"{one.tracer_diffusivity_cm2_per_s:.2g}",
+             "-" if one.between is None else f"× {exp(one.between):.2g}"] for one in result.replicas]
+    lines = ["", "replicas (structures that differ in nothing but seeds) as one",
+             table(rows, ["set", "T/K", "replicas", "tracer D, cm²/s", "scatter between them"])]
+    return lines + [f"{name}: Ea {line.activation_energy_eV:.3f} eV from ln D"
+                    for name, line in result.replica_lines.items()]

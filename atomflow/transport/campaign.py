@@ -18,6 +18,7 @@ from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Line, Point,
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.displacement import MIN_FRAMES
 from atomflow.transport.kink import Kink, find_kink
+from atomflow.transport.replicas import ReplicaGroup, replicas_of
 from atomflow.transport.result import TransportResult
 
 #: A run whose mean temperature is farther off than this, and than chance takes it, is another temperature's run.
@@ -84,18 +85,22 @@ class Arrhenius:
 
 @dataclass(frozen=True)
 class CampaignResult:
-    """All groups of a campaign, their Arrhenius lines, and the runs left out."""
+    """All groups of a campaign, their Arrhenius lines, the runs left out, and sets of replicas as one each."""
 
     name: str
     groups: list[Group]
     arrhenius: list[Arrhenius]
     excluded: list[dict[str, str]]
     warnings: list[str] = field(default_factory=list)
+    replicas: list[ReplicaGroup] = field(default_factory=list)
+    replica_lines: dict[str, Line] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        lines = {name: line.activation_energy_eV.to_json() for name, line in self.replica_lines.items()}
         return {"kind": "campaign", "name": self.name, "groups": [group.to_json() for group in self.groups],
                 "arrhenius": [line.to_json() for line in self.arrhenius], "excluded": self.excluded,
-                "warnings": self.warnings}
+                "warnings": self.warnings, "replicas": [group.to_json() for group in self.replicas],
+                "replica_activation_energies_eV": lines}
 
 
 def analyze_campaign(
@@ -132,7 +137,10 @@ def analyze_campaign(
     lines = _lines(groups, level)
     if excluded:
         warnings.append(f"{len(excluded)} of {found} runs were left out; the reasons are listed")
-    return CampaignResult(campaign_name(folder), [group for _, group in groups], lines, excluded, warnings)
+    replicas, replica_lines = replicas_of(folder, [(key, one.structure, one.result) for key, one in groups], level)
+    warnings += [text for group in replicas for text in group.warnings]
+    return CampaignResult(campaign_name(folder), [group for _, group in groups], lines, excluded, warnings, replicas,
+                          replica_lines)
 
 
 def pooled_runs(folder: Path, discard_ps: float = 0.0) -> tuple[dict[RunKey, list[Any]], list[dict[str, str]], int]:
