@@ -25,8 +25,12 @@ def test_md_prints_one_json_object_and_its_progress_elsewhere(cell, tmp_path, ca
     assert manifest["state"] == "done"
     assert manifest["labels"]["structure"] == "argon"
     assert "steps/s" in out.err
+    assert out.err.startswith("Ar4: npt at 40 K")
     assert run(command) == 2
-    assert "already holds a run (done)" in capsys.readouterr().err
+    again = capsys.readouterr()
+    assert "already holds a run (done)" in again.err
+    assert len(again.err.strip().splitlines()) == 1
+    assert again.out == ""
     assert run(["md", "--resume", str(folder)]) == 0
     out = capsys.readouterr()
     assert "nothing to resume" in out.err
@@ -42,6 +46,9 @@ def test_md_prints_one_json_object_and_its_progress_elsewhere(cell, tmp_path, ca
         (["-T", "40", "--time-ps", "1", "-o", "x", "--frame-interval-fs", "3"], "whole number of time steps"),
         (["-T", "40", "--time-ps", "1", "-o", "x", "--device", "tpu"], "tpu"),
         (["-T", "40", "--time-ps", "1", "-o", "x", "--threads", "0"], "--threads"),
+        (["-T", "40", "--time-ps", "1", "-o", "x", "--hold", "nosuch"], "no region nosuch, only bulk"),
+        (["-T", "40", "--time-ps", "1", "-o", "x", "--hold", "nosuch", "--json"], "no region nosuch, only bulk"),
+        (["-T", "40", "--time-ps", "1", "-o", "x", "--doubt-stop", "0.5"], "committee"),
         (["--resume", "x"], "leave CELL and --out away"),
         (["-T", "warm"], "-T"),
     ],

@@ -90,9 +90,9 @@ def _start(
 
     chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model,
                              committee=committee)
-    output.say(f"{cell.formula}: {config.ensemble} at {config.temperature_K:g} K, {config.time_ps:g} ps with "
-               f"{chosen.identity.name} ({chosen.identity.dtype}) on {chosen.device.type}")
-    return md.run(cell, chosen, config, out, labels={"structure": cell_path.stem}, progress=printer())
+    head = (f"{cell.formula}: {config.ensemble} at {config.temperature_K:g} K, {config.time_ps:g} ps with "
+            f"{chosen.identity.name} ({chosen.identity.dtype}) on {chosen.device.type}")
+    return md.run(cell, chosen, config, out, {"structure": cell_path.stem}, printer(), lambda: output.say(head))
 
 
 def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model: bool) -> dict[str, Any]:

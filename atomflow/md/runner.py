@@ -44,8 +44,12 @@ def run(
     folder: str | Path,
     labels: dict[str, Any] | None = None,
     progress: Report | None = None,
+    started: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Run ``config`` on ``cell`` into the new run folder ``folder``.
+
+    Args:
+        started: called once, when the input has been accepted and the first step comes next.
 
     Returns:
         The manifest (run.json) of the finished run.
@@ -55,10 +59,13 @@ def run(
         RunStopped: SIGTERM, SIGINT or SIGUSR1 came; :func:`resume` goes on from this very step.
         RunFailed: the simulation went wrong; the line names step, atom and last good checkpoint.
     """
-    return run_batch([MDJob(cell, config, folder, labels or {})], potential, progress)[0]
+    return run_batch([MDJob(cell, config, folder, labels or {})], potential, progress, started)[0]
 
 
-def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | None = None) -> list[dict[str, Any]]:
+def run_batch(
+    jobs: Sequence[MDJob], potential: Potential, progress: Report | None = None,
+    started: Callable[[], None] | None = None,
+) -> list[dict[str, Any]]:
     """Run several systems as one flat batch, each into its own folder; worth it on a GPU, not on a CPU.
 
     They may differ in cell, temperature, pressure, seed and length. A system that fails ends alone; the error comes
@@ -80,7 +87,10 @@ def run_batch(jobs: Sequence[MDJob], potential: Potential, progress: Report | No
             Member(job.config, stack.enter_context(create(job, potential)), len(job.cell), job.cell.volume_A3)
             for job in jobs
         ]
-        Session(state, members, potential, progress).run(fresh=True)
+        session = Session(state, members, potential, progress)
+        if started is not None:
+            started()
+        session.run(fresh=True)
     return [runs.open_run(job.folder).manifest for job in jobs]
 
 
