@@ -273,7 +273,7 @@ def test_goals_are_judged_from_what_was_measured_with_this_model():
         "sections": {
             "hops": record({"1": {"errors_eV": [0.01, -0.02]}, "2": {}}),
             "phonons": record({"imaginary": [{}], "gamma_teacher_THz": [0.0, 2.0]}),
-            "stability": record({"stability-nzsp": [{"state": "done", "time_ps": 20.0}]}),
+            "stability": record({"stability-nzsp": [{"blown_up": False, "time_ps": 20.0}]}),
             "diffusion": record({"1500": {"inside": True}}, sha="b"),
         },
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atomflow.cli import potential_card, potential_distill, potential_doubt, potential_loops
+from atomflow.cli import potential_card, potential_distill, potential_doubt, potential_loops, potential_stability
 from atomflow.errors import InputError
 
 app = typer.Typer(
@@ -165,5 +165,6 @@ def convert(
 
 potential_distill.mount(app)
 app.command()(potential_doubt.doubt)
+app.command()(potential_stability.stability)
 potential_card.mount(app)
 potential_loops.mount(app)

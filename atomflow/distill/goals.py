@@ -83,7 +83,7 @@ def _stability(name: str, seeds: int, time_ps: float) -> Callable[[Facts], tuple
         ends = facts.get(name, [])
         if not ends:
             return "not measured", "open"
-        whole, shortest = sum(end["state"] == "done" for end in ends), min(end["time_ps"] for end in ends)
+        whole, shortest = sum(not end["blown_up"] for end in ends), min(end["time_ps"] for end in ends)
         measured = f"{whole} of {len(ends)} seeds whole, shortest {shortest:g} ps"
         if whole < len(ends):
             return measured, "NOT met"

@@ -82,7 +82,7 @@ def choose(text: str) -> tuple[str, ...]:
 
 def price(context: Context, names: Sequence[str]) -> Price:
     """Time both sides on one 40-atom cell, then count what each check not yet kept will ask of them."""
-    todo = [name for name in names if not path_of(context, name).exists()]
+    todo = [name for name in names if kept_section(path_of(context, name)) is None]
     costs = {name: CHECKS[name].work(context) for name in todo}
     own = _seconds_per_atom(context, context.student) if todo else 0.0
     told = 0.0
@@ -113,7 +113,7 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]
     sections = {}
     for name in names:
         path = path_of(context, name)
-        if not path.exists():
+        if kept_section(path) is None:
             context.say(f"{name}: {CHECKS[name].TITLE}")
             begun = time.monotonic()
             try:
@@ -127,6 +127,14 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]
             _keep(path, _record(context, name, section, time.monotonic() - begun))
         sections[name] = json.loads(path.read_text())
     return sections
+
+
+def kept_section(path: Path) -> dict[str, Any] | None:
+    """The section in this file; None where there is none, or where more of it is to be measured."""
+    if not path.exists():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text())
+    return None if record["section"].get("unfinished") else record
 
 
 def others(context: Context, present: Sequence[str]) -> dict[str, dict[str, Any]]:

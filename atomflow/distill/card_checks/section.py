@@ -56,6 +56,7 @@ class Section:
     Attributes:
         lines: findings in words. columns, rows: a table, cells already text.
         figure_png: base64. missing: what could not be measured and why. facts: numbers for machines.
+        unfinished: more would be measured if it were asked again.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Section:
     figure_png: str | None = None
     missing: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    unfinished: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)

@@ -24,7 +24,9 @@ class CardSettings(StrictModel):
             hop_images: between the ends.
         order_*: dynamics of student and teacher beside one another, ordered 40-atom cell.
         diffusion_*: dynamics of the student and of CHGNet, 80 atoms.
-        drift_*: constant energy. stability_*: runs that must not fall apart, NZSP and, where boron is known, ZBO.
+        drift_*: constant energy. stability_*: runs that must not fall apart, NZSP and, where boron is known, ZBO, all
+            seeds of a system in one batch; stability_minutes: for no longer than this a system and call (the next call
+            goes on; 0: only say how far they came); to the end when not given.
         speed_atoms: cells of about so many atoms are timed.
     """
 
@@ -64,4 +66,5 @@ class CardSettings(StrictModel):
     stability_nzsp_ps: Positive = 20.0
     stability_zbo_K: Positive = 2500.0
     stability_zbo_ps: Positive = 5.0
+    stability_minutes: float | None = Field(None, ge=0)
     speed_atoms: tuple[Count, ...] = (80, 640)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from atomflow.build.glass import build_glass
-from atomflow.cell import Cell
-from atomflow.distill.card_checks.engine_runs import done, nzsp_at_rest
+from atomflow.distill.card_checks.engine_runs import nzsp_at_rest
 from atomflow.distill.card_checks.section import Context, Section, Work
-from atomflow.md.config import MDConfig
+from atomflow.distill.card_checks.stability_runs import (
+    CLOSEST_A,
+    DRIFT_FROM_PS,
+    DRIFT_MEV_PER_ATOM_PER_PS,
+    HOTTEST,
+    Stood,
+    Trial,
+    go_on,
+    standing,
+    wall_seconds,
+)
 
 TITLE = "Stability at high temperature"
-#: Atoms nearer than this (Å) have fallen into one another; the shortest bond here is B–O, 1.2 Å at its closest.
-CLOSEST_A = 0.8
 ZBO_UNITS = 4
 
 
@@ -21,73 +28,63 @@ def work(context: Context) -> Work:
 
 
 def run(context: Context) -> Section:
+    """Go on with all seeds, for no longer than ``stability_minutes`` a system, and say how far they came."""
+    for trial in trials(context):
+        go_on(trial, context.potential, context.folder / "runs", context.settings.stability_minutes, context.say)
+    return section(context)
+
+
+def trials(context: Context) -> list[Trial]:
+    """NZSP, and ZBO where the model knows it."""
     settings = context.settings
-    section = Section(columns=["system", "T (K)", "time asked (ps)", "seeds", "whole to the end", "ended early"])
-    _row(
-        context,
-        section,
-        "NZSP, ordered, 80 atoms",
-        "stability-nzsp",
-        lambda seed: nzsp_at_rest(context),
-        settings.stability_nzsp_K,
-        settings.stability_nzsp_ps,
-        2.0,
-    )
+    found = [
+        Trial("stability-nzsp", "NZSP, ordered, 80 atoms", lambda seed: nzsp_at_rest(context),
+              settings.stability_nzsp_K, settings.stability_nzsp_ps, 2.0, settings.stability_seeds)
+    ]  # fmt: skip
     if context.knows({"B", "Zn", "O"}):
-        _row(
-            context,
-            section,
-            f"ZBO packing, {19 * ZBO_UNITS} atoms",
-            "stability-zbo",
-            lambda seed: build_glass(units=ZBO_UNITS, seed=seed),
-            settings.stability_zbo_K,
-            settings.stability_zbo_ps,
-            1.0,
-        )
-    else:
-        section.missing.append("ZBO: the model does not know boron or zinc")
-    section.lines.append(
-        "NVT; a run ends early when it is too hot, a force is beyond 500 eV/Å, or two atoms come closer than "
-        f"{CLOSEST_A} Å. A packing starts far from any liquid."
-    )
-    return section
+        found.append(
+            Trial("stability-zbo", f"ZBO packing, {19 * ZBO_UNITS} atoms",
+                  lambda seed: build_glass(units=ZBO_UNITS, seed=seed), settings.stability_zbo_K,
+                  settings.stability_zbo_ps, 1.0, settings.stability_seeds)
+        )  # fmt: skip
+    return found
 
 
-def _row(
-    context: Context,
-    section: Section,
-    title: str,
-    name: str,
-    cell: object,
-    temperature_K: float,
-    time_ps: float,
-    timestep_fs: float,
-) -> None:
-    ends = []
-    for seed in range(1, context.settings.stability_seeds + 1):
-        start: Cell = cell(seed)  # type: ignore[operator]
-        config = MDConfig(
-            temperature_K=temperature_K,
-            time_ps=time_ps,
-            equilibration_ps=0.2,
-            timestep_fs=timestep_fs,
-            seed=seed,
-            thermostat_time_fs=200.0,
-            frame_interval_fs=100.0,
-            min_distance_A=CLOSEST_A,
-        )
-        _, manifest = done(context, name, start, context.potential, config)
-        ends.append(
-            {
-                "seed": seed,
-                "state": manifest["state"],
-                "time_ps": manifest["progress"]["time_ps"],
-                "reason": manifest.get("reason"),
-            }
-        )
-    whole = [end for end in ends if end["state"] == "done"]
-    early = "; ".join(
-        f"seed {end['seed']} at {end['time_ps']:.2f} ps: {end['reason']}" for end in ends if end not in whole
+def section(context: Context) -> Section:
+    """How far the seeds came until now, from what is on disk; nothing is run."""
+    found = Section(
+        columns=["system", "T (K)", "seeds x ps asked", "seeds x ps without blow-up", "together (ps)", "blown up",
+                 "hottest (K)", "closest (Å)", "drift (meV/atom/ps)", "wall (min)"]
+    )  # fmt: skip
+    asked = trials(context)
+    for trial in asked:
+        ends = standing(trial, context.potential, context.folder / "runs")
+        found.rows.append(_row(trial, ends, wall_seconds(trial, context.potential, context.folder / "runs")))
+        found.facts[trial.name] = [end.to_json() for end in ends]
+        found.unfinished |= any(end.state not in ("done", "failed") for end in ends)
+    if len(asked) < 2:
+        found.missing.append("ZBO: the model does not know boron or zinc")
+    found.lines.append(
+        f"NVT, all seeds of a system in one batch. Blown up: above {HOTTEST:g} T + 1000 K, a force beyond 500 eV/Å, "
+        f"atoms closer than {CLOSEST_A} Å, or a conserved energy that drifts by more than "
+        f"{DRIFT_MEV_PER_ATOM_PER_PS:g} meV/atom/ps (from {DRIFT_FROM_PS:g} ps on). A packing starts far from any "
+        "liquid."
     )
-    section.rows.append([title, f"{temperature_K:g}", f"{time_ps:g}", str(len(ends)), str(len(whole)), early or "none"])
-    section.facts[name] = ends
+    if found.unfinished:
+        found.lines.append("Not at the end yet: the times are those on disk; the same command goes on.")
+    return found
+
+
+def _row(trial: Trial, ends: list[Stood], wall_s: float) -> list[str]:
+    whole = [end for end in ends if not end.blown_up]
+    begun = [end for end in ends if end.state != "waiting"]
+    blown = "; ".join(f"seed {end.seed} at {end.time_ps:.2f} ps: {end.reason}" for end in ends if end.blown_up)
+    drifts = [end.drift_meV_per_atom_per_ps for end in begun if end.drift_meV_per_atom_per_ps is not None]
+    return [
+        trial.title, f"{trial.temperature_K:g}", f"{trial.seeds} x {trial.time_ps:g}",
+        f"{len(whole)} x {min((end.time_ps for end in whole), default=0.0):.2f}",
+        f"{sum(end.time_ps for end in ends):.1f}", blown or "none",
+        f"{max((end.hottest_K or 0.0 for end in begun), default=0.0):.0f}",
+        f"{min((end.closest_A for end in begun if end.closest_A is not None), default=float('nan')):.2f}",
+        f"{min(drifts):+.3f} to {max(drifts):+.3f}" if drifts else "-", f"{wall_s / 60:.1f}",
+    ]  # fmt: skip
