@@ -139,7 +139,7 @@ def compare_dft(
     Args:
         folder: of the searches and results; called again with the same folder it goes on.
         planes: of the boundaries; the stoichiometric ones when not given.
-        surfaces: also the published surfaces. thicker: also with grains twice as thick.
+        surfaces: also the published surfaces of whole formula units. thicker: also with grains twice as thick.
         cuts: how many cuts of a plane are tried, of those that break at most a third more Zr-O bonds than the best.
 
     Raises:
@@ -154,7 +154,8 @@ def compare_dft(
                  stop)  # fmt: skip
     rows = [work.once("boundary", item, work.boundary) for item in chosen]
     rows += [work.once("their cell", item, work.theirs) for item in chosen if item.cell is not None]
-    rows += [work.once("surface", item, work.surface) for item in (published().surfaces if surfaces else ())]
+    whole = [item for item in published().surfaces if item.stoichiometric]
+    rows += [work.once("surface", item, work.surface) for item in (whole if surfaces else ())]
     return judged(rows, work.crystal.volume_A3, potential)
 
 
