@@ -124,7 +124,9 @@ def test_the_shortest_hop_between_the_named_sites_is_taken():
     assert choice.length_A == pytest.approx(NEAREST_A, rel=1e-9)
     assert choice.targets == 1
     assert choose(vacancy(), "A", "V", 12).length_A == pytest.approx(NEAREST_A * np.sqrt(2), rel=1e-9)
-    for start, end, words in [("A", "X", "no site X in the cell, only A, V"), ("V", "A", "no Na is on a V site"),
+    for start, end, words in [("A", "X", "no site X in the cell, only A, V"),
+                              ("V", "A", "no Na is on a V site.*: Na is on 31 A; vacant are 1 V"),
+                              ("a", "V", "no site a in the cell, only A, V"),
                               ("A", "A", "no A site of this cell is vacant")]:
         with pytest.raises(InputError, match=words):
             choose(vacancy(), start, end)
@@ -180,18 +182,32 @@ def test_the_commands_write_their_folders(tmp_path, capsys):
 
 def test_wrong_input_is_one_line(tmp_path, capsys):
     write_cell(fcc(), tmp_path / "ar.extxyz")
+    write_cell(vacancy(), tmp_path / "v.extxyz")
     cell, base = str(tmp_path / "ar.extxyz"), ["-p", "lennard-jones-argon", "-o", str(tmp_path / "out")]
+    named = str(tmp_path / "v.extxyz")
     for arguments, words in [
         (["phonon", cell, *base, "--supercell", "2x2"], "write it like 1,2,2"),
         (["phonon", str(tmp_path / "none"), *base], "there is no file"),
         (["hop", cell, *base, "--from", "Na1", "--to", "Na2"], "has no list of Na sites"),
         (["hop", cell, *base, "--from", "Na1", "--to", "Na2", "--vibrating-a", "-1"], "zero or more"),
-        (["hop", cell, *base, "--from", "Na1", "--to", "Na2", "--images", "0"], "at least one image"),
+        (["hop", named, *base, "--from", "A", "--to", "V", "--images", "0"], "at least one image"),
+        (["hop", named, *base, "--from", "A", "--to", "A"], "Na is on 31 A; vacant are 1 V; --vacancy takes"),
+        (["hop", named, *base, "--from", "AA", "--to", "V"], "no site AA in the cell, only A, V; did you mean 'A'?"),
+        (["hop", named, *base, "--from", "A", "--to", "nosuch", "--json"], "no site nosuch in the cell, only A, V"),
     ]:
         assert run(arguments) == 2
-        error = capsys.readouterr().err
-        assert words in error
-        assert error.count("\n") == 1
+        told = capsys.readouterr()
+        assert words in told.err
+        assert told.err.count("\n") == 1
+        assert told.out == ""
+
+
+def test_a_wrong_site_is_told_before_anything_is_loaded_or_made(tmp_path, capsys):
+    write_cell(vacancy(), tmp_path / "v.extxyz")
+    asked = ["hop", str(tmp_path / "v.extxyz"), "-p", "no-such-potential", "-o", str(tmp_path / "out")]
+    assert run([*asked, "--from", "nosuch", "--to", "V"]) == 2
+    assert "there is no site nosuch" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_barrier_stands_without_an_attempt_frequency(monkeypatch):

@@ -53,10 +53,12 @@ def hop(
     from atomflow.cli import output
     from atomflow.cli.md import _set_threads
     from atomflow.cli.phonon import _folder
+    from atomflow.lattice.choice import check_kinds
 
     if vibrating_a < 0:
         raise InputError(f"--vibrating-a must be zero or more, not {vibrating_a:g}")
     relaxed = read_cell(cell)
+    check_kinds(relaxed, start, end)
     _folder(out)
     _set_threads(threads)
     from atomflow import lattice, potentials

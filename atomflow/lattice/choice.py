@@ -8,7 +8,7 @@ import numpy as np
 
 from atomflow.build.nzsp import na_sites
 from atomflow.cell import Cell
-from atomflow.errors import InputError
+from atomflow.errors import InputError, nearest
 
 #: An ion this near to a site is on it, in Å.
 ON_SITE_A = 1.2
@@ -50,9 +50,9 @@ def choose(cell: Cell, start: str, end: str, rank: int = 0, length_A: float | No
     from_ = np.flatnonzero((sites.names == start) & sites.held)
     to = np.flatnonzero((sites.names == end) & ~sites.held)
     if len(from_) == 0:
-        raise InputError(f"no Na is on a {start} site of this cell")
+        raise InputError(f"no Na is on a {start} site of this cell: {_who(sites)}")
     if len(to) == 0:
-        raise InputError(f"no {end} site of this cell is vacant; --vacancy takes an ion out")
+        raise InputError(f"no {end} site of this cell is vacant: {_who(sites)}; --vacancy takes an ion out")
     lengths = np.linalg.norm(separations(cell, sites.places_A[from_], sites.places_A[to]), axis=2)
     i, j = _ranked(lengths, rank, length_A, f"hops from {start} to {end}")
     return _between(cell, sites, int(from_[i]), int(to[j]))
@@ -72,7 +72,7 @@ def into_vacancy(
     lengths = np.linalg.norm(separations(cell, sites.places_A[from_], sites.places_A[to]), axis=2)
     lengths[from_[:, None] == to[None]] = np.inf
     if not np.isfinite(lengths).any():
-        raise InputError(f"no two Na are on {start} and {end} sites of this cell: no vacancy to make")
+        raise InputError(f"no two Na are on {start} and {end} sites of this cell: no vacancy to make; {_who(sites)}")
     i, j = _ranked(lengths, rank, length_A, f"steps from {start} to {end}")
     gone = int(sites.owner[to[j]])
     kept = np.arange(len(cell)) != gone
@@ -114,11 +114,28 @@ def _between(cell: Cell, sites: _Sites, start: int, end: int) -> Choice:
                   place[0] + separations(cell, place, sites.places_A[[end]])[0, 0])  # fmt: skip
 
 
+def check_kinds(cell: Cell, *kinds: str) -> None:
+    """Raises InputError where the cell has no sites of one of these kinds; says which it has."""
+    known = set(na_sites(cell)[0].tolist())
+    for kind in kinds:
+        if kind not in known:
+            raise InputError(f"there is no site {kind} in the cell, only {', '.join(sorted(known))}"
+                             f"{nearest(kind, known)}")
+
+
+def _who(sites: _Sites) -> str:
+    """How many sites of each kind hold a Na, and how many are vacant, in words."""
+
+    def counted(of: np.ndarray) -> str:
+        kinds, counts = np.unique(sites.names[of], return_counts=True)
+        return ", ".join(f"{count} {kind}" for kind, count in zip(kinds, counts, strict=True)) or "none"
+
+    return f"Na is on {counted(sites.held)}; vacant are {counted(~sites.held)}"
+
+
 def _sites(cell: Cell, start: str, end: str) -> _Sites:
+    check_kinds(cell, start, end)
     names, places = na_sites(cell)
-    for name in (start, end):
-        if name not in set(names.tolist()):
-            raise InputError(f"there is no site {name} in the cell, only {', '.join(sorted(set(names.tolist())))}")
     ions = np.flatnonzero(cell.symbols == "Na")
     if len(ions) == 0:
         raise InputError("there is no Na in the cell")
