@@ -1,9 +1,11 @@
 """The control study: its file is sound, and its smoke variant runs from nothing to R_b and R_gb."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+from test_workflows import in_comments, parse
 
 from atomflow import campaign, potentials
 from atomflow.cli.main import run
@@ -25,6 +27,20 @@ def test_the_control_campaign_is_sound():
               for symbol in ("Zr", "Si", "P")}
     assert grains == {symbol: int((cells["bare"].symbols == symbol).sum()) for symbol in ("Zr", "Si", "P")}
     assert max(map(len, cells.values())) < 1000
+
+
+def test_the_small_study_is_one_script_of_commands():
+    """What the head of its file shows is what the script does; grains with and without zinc, a boundary twice."""
+    config = campaign.load(CONTROL / "quickstart.yaml")
+    cells = {name: config.build(name) for name in config.structures}
+    assert [cells[name].composition.get("Zn", 0) for name in ("bulk", "zn-0.25", "bare")] == [0, 1, 0]
+    assert (cells["sealed"].regions != "glass").sum() == len(cells["bare"])
+    shown = in_comments(CONTROL / "quickstart.yaml")
+    lines = (CONTROL / "quickstart.sh").read_text().replace("$OUT", "runs/control-quickstart").splitlines()
+    done = [shlex.split(line.split(" | ")[0])[1:] for line in lines if line.startswith("atomflow")]
+    for words in done:
+        parse(words)
+    assert [words[0] for words in done] == [words[0] for words in shown]
 
 
 @pytest.mark.slow
