@@ -14,7 +14,8 @@ from mace_toys import tiny_files  # noqa: E402
 from atomflow import campaign, md, potentials, runs  # noqa: E402
 from atomflow.cell import Cell, write_cell  # noqa: E402
 from atomflow.cli.main import run  # noqa: E402
-from atomflow.distill.doubt import Doubted, doubt_quality, rank_correlation  # noqa: E402
+from atomflow.distill.doubt import Doubted, doubt_quality  # noqa: E402
+from atomflow.distill.doubt_limits import chosen_limit, judged, judged_by_halves, rank_correlation  # noqa: E402
 from atomflow.distill.frames import Frame, Labels, write_frames  # noqa: E402
 from atomflow.errors import InputError, RunFailed, RunStopped  # noqa: E402
 from atomflow.md import MDConfig  # noqa: E402
@@ -340,9 +341,11 @@ def test_doubt_that_is_the_error_catches_all_of_the_worst():
     assert everything["spearman_atoms"]["value"] == pytest.approx(1)
     assert [row["group"] for row in data["groups"]] == ["all", "a", "b"]
     assert [row["frames"] for row in data["groups"]] == [40, 20, 20]
-    tight = data["limits"][-2]
-    assert tight["limit_eV_per_A"] == data["suggested_limit_eV_per_A"]
-    assert tight["frames_above"] == tight["worst_frames_caught"] * 0.05 == 0.05
+    [row] = [row for row in data["limits"] if row["limit_eV_per_A"] == data["suggested_limit_eV_per_A"]]
+    assert (row["worst_frames_caught"], row["other_frames_above"], row["frames_above"]) == (1.0, 0.0, 0.1)
+    many = doubt_quality(doubted_frames(lambda spread, rng: 0.7 * spread, count=400))
+    assert many["halves"]["caught"]["value"] == pytest.approx(0.9, abs=0.1)
+    assert many["halves"]["false_alarms"]["value"] < 0.05
 
 
 def test_doubt_that_knows_nothing_is_found_out():
@@ -351,6 +354,29 @@ def test_doubt_that_knows_nothing_is_found_out():
     assert rank["low"] < 0 < rank["high"]
     half = data["limits"][0]
     assert half["worst_atoms_caught"] == pytest.approx(half["atoms_above"], abs=0.15)
+
+
+def test_the_limit_flags_as_much_as_is_asked_and_no_lower_one_is_needed():
+    rng = np.random.default_rng(2)
+    spread, error = rng.random(200), rng.random(200)
+    limit = chosen_limit(spread, error, catch=0.9)
+    bad = np.sort(error)[-20]
+    assert judged(spread, error, limit)["caught"] == pytest.approx(0.9)
+    assert (spread[error >= bad] > limit + 1e-9).mean() < 0.9
+    assert judged(spread, error, limit)["false_alarms"] == pytest.approx((spread[error < bad] > limit).mean())
+
+
+def test_a_limit_is_judged_on_systems_it_was_not_chosen_on():
+    """Spreads that say nothing: a limit that catches 90 % where it was chosen flags good and bad alike elsewhere."""
+    rng = np.random.default_rng(3)
+    spread, error = rng.random(400), rng.random(400)
+    systems, families = [f"s{k // 4}" for k in range(400)], ["ab"[k // 4 % 2] for k in range(400)]
+    halves = judged_by_halves(spread, error, systems, families)
+    assert halves["caught"]["value"] == pytest.approx(halves["false_alarms"]["value"], abs=0.06)
+    assert judged_by_halves(spread, error, ["one", "two"] * 200, families) is None
+    learnt = judged_by_halves(error, error, systems, families)
+    assert learnt["caught"]["value"] == pytest.approx(0.9, abs=0.1)
+    assert learnt["spearman_frames"]["value"] == pytest.approx(1)
 
 
 def test_rank_correlation_is_scipys():

@@ -181,13 +181,26 @@ def _show_quality(data: dict[str, Any]) -> None:
 
     groups = [[row["group"], str(row["frames"]), str(row["systems"]), f"{row['median_spread_eV_per_A']:.3f}",
                f"{row['median_error_eV_per_A']:.3f}", format(Estimate.from_json(row["spearman_atoms"]), ".2f"),
-               format(Estimate.from_json(row["spearman_frames"]), ".2f")] for row in data["groups"]]
+               format(Estimate.from_json(row["spearman_frames"]), ".2f"), f"{100 * row['frames_above']:.0f} %"]
+              for row in data["groups"]]
     output.show(plain.table(groups, ["family", "frames", "systems", "median spread eV/Å", "median error eV/Å",
-                                     "rank correlation, atoms", "rank correlation, frames"]))
+                                     "rank correlation, atoms", "frames", "frames above the limit suggested"]))
     output.show()
-    limits = [[f"{row['limit_eV_per_A']:.3f}", *(f"{100 * row[key]:.0f} %" for key in
-               ("frames_above", "worst_frames_caught", "atoms_above", "worst_atoms_caught"))]
+    columns = ("frames_above", "worst_frames_caught", "other_frames_above", "atoms_above", "worst_atoms_caught")
+    limits = [[f"{row['limit_eV_per_A']:.3f}", *(f"{100 * row[key]:.0f} %" for key in columns)]
               for row in data["limits"]]
-    output.show(plain.table(limits, ["limit eV/Å", "frames above", "worst 5 % of frames caught", "atoms above",
-                                     "worst 5 % of atoms caught"]))
-    output.show(f"\nsuggested limit: {data['suggested_limit_eV_per_A']:.3f} eV/Å, passed by 5 % of these frames")
+    output.show(plain.table(limits, ["limit eV/Å", "frames above", "of the worst 10 % of frames", "of the other frames",
+                                     "atoms above", "of the worst 10 % of atoms"]))
+    output.show(f"\nsuggested limit: {data['suggested_limit_eV_per_A']:.3f} eV/Å, the highest that flags 90 % of the "
+                f"worst 10 % of these frames")
+    if data["halves"] is None:
+        output.show("too few systems to choose a limit on one half of them and judge it on the other")
+        return
+    part = {name: Estimate.from_json(data["halves"][name]) for name in
+            ("limit_eV_per_A", "caught", "false_alarms", "right_when_flagged", "spearman_frames")}
+    output.show(f"chosen so on one half of the systems and judged on the other ({data['halves']['halvings']} halvings, "
+                f"both ways; middle 95 %):\n"
+                f"  limit {part['limit_eV_per_A']:.2f} eV/Å; flagged of the worst 10 % of frames {part['caught']:.2f}, "
+                f"of the others {part['false_alarms']:.2f}\n"
+                f"  among the worst when flagged {part['right_when_flagged']:.2f}; rank correlation "
+                f"{part['spearman_frames']:.2f}")

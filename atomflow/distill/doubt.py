@@ -8,16 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.distill.doubt_limits import chosen_limit, judged, judged_by_halves, rank_correlation
 from atomflow.distill.frames import Frame
 from atomflow.distill.train import labels_of
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-
-#: the part of atoms or frames that counts as the worst
-WORST = 0.05
-#: the limit suggested is passed by this part of the held-out frames
-PASSED_BY = 0.05
-
 
 @dataclass(frozen=True, eq=False)
 class Doubted:
@@ -52,31 +47,38 @@ def doubt_quality(found: Sequence[Doubted], limits_eV_per_A: Sequence[float] = (
     """What the spread is worth on these frames, JSON-able.
 
     A frame's spread and error are those of its worst atom. ``spearman`` is the rank correlation of spread and error,
-    with a bootstrap interval over systems. For every limit: which part is above it, and which part of the worst 5 %
-    (by true error) is among those. ``suggested_limit_eV_per_A`` is passed by 5 % of these frames.
+    with a bootstrap interval over systems. For every limit: which part is above it, which part of the worst tenth (by
+    true error) is among those, and which part of the others. ``suggested_limit_eV_per_A`` is
+    :func:`~atomflow.distill.doubt_limits.chosen_limit` of all these frames, and ``halves`` what a limit so chosen on
+    one half of the systems does on the other.
     """
+
     if not found:
         raise InputError("there are no labelled frames to measure doubt on")
     families = sorted({each.frame.family for each in found})
-    tops = np.array([each.spread_eV_per_A.max() for each in found])
-    suggested = float(np.quantile(tops, 1 - PASSED_BY))
-    limits = [*limits_eV_per_A] or [float(np.quantile(tops, q)) for q in (0.5, 0.8, 0.9, 1 - PASSED_BY, 0.99)]
+    tops, errors = _worst_atoms(found)
+    suggested = chosen_limit(tops, errors)
+    limits = sorted({suggested, *(limits_eV_per_A or (float(np.quantile(tops, q)) for q in (0.5, 0.8, 0.9, 0.99)))})
     groups = {"all": list(found), **{name: [each for each in found if each.frame.family == name] for name in families}}
     return {
         "format": "atomflow-doubt-quality", "suggested_limit_eV_per_A": suggested,
-        "groups": [_group(name, members) for name, members in groups.items()],
+        "groups": [_group(name, members, suggested) for name, members in groups.items()],
         "limits": [_limit(limit, found) for limit in limits],
+        "halves": judged_by_halves(
+            tops, errors, [each.frame.system for each in found], [each.frame.family for each in found]
+        ),
     }
 
 
-def _group(name: str, found: Sequence[Doubted]) -> dict[str, Any]:
+def _group(name: str, found: Sequence[Doubted], limit_eV_per_A: float) -> dict[str, Any]:
     spreads = np.concatenate([each.spread_eV_per_A for each in found])
     errors = np.concatenate([each.error_eV_per_A for each in found])
     return {
         "group": name, "frames": len(found), "systems": len({each.frame.system for each in found}),
         "atoms": len(spreads), "median_spread_eV_per_A": float(np.median(spreads)),
         "median_error_eV_per_A": float(np.median(errors)),
-        "spearman_atoms": _spearman(found, _atoms).to_json(), "spearman_frames": _spearman(found, _worst).to_json(),
+        "spearman_atoms": _spearman(found, _atoms).to_json(), "spearman_frames": _spearman(found, _worst_atoms).to_json(),
+        "frames_above": float((_worst_atoms(found)[0] > limit_eV_per_A).mean()),
     }
 
 
@@ -85,7 +87,8 @@ def _atoms(found: Sequence[Doubted]) -> tuple[np.ndarray, np.ndarray]:
             np.concatenate([each.error_eV_per_A for each in found]))
 
 
-def _worst(found: Sequence[Doubted]) -> tuple[np.ndarray, np.ndarray]:
+def _worst_atoms(found: Sequence[Doubted]) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) largest spread and (F,) largest true error of every frame, eV/Å."""
     return (np.array([each.spread_eV_per_A.max() for each in found]),
             np.array([each.error_eV_per_A.max() for each in found]))
 
@@ -111,19 +114,10 @@ def _spearman(
     return Estimate(value, float(low), float(high), level)
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's coefficient; None where one side does not vary or there are fewer than three values."""
-    from scipy.stats import rankdata
-
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
-
-
 def _limit(limit: float, found: Sequence[Doubted]) -> dict[str, float]:
     row = {"limit_eV_per_A": limit}
-    for name, (spread, error) in {"atoms": _atoms(found), "frames": _worst(found)}.items():
-        worst = error >= np.quantile(error, 1 - WORST)
-        row[f"{name}_above"] = float((spread > limit).mean())
-        row[f"worst_{name}_caught"] = float((spread > limit)[worst].mean())
+    for name, (spread, error) in {"atoms": _atoms(found), "frames": _worst_atoms(found)}.items():
+        seen = judged(spread, error, limit)
+        row |= {f"{name}_above": seen["flagged"], f"worst_{name}_caught": seen["caught"],
+                f"other_{name}_above": seen["false_alarms"]}  # fmt: skip
     return row

@@ -38,21 +38,33 @@ def run(context: Context) -> Section:
     quality = doubt_quality(found)
     section = Section(
         columns=["family", "frames", "median spread (eV/Å)", "median error (eV/Å)", "rank correlation: atoms",
-                 "frames"],
+                 "frames", "frames above the limit"],
         facts=quality,
     )
     for group in quality["groups"]:
         section.rows.append(
             [group["group"], str(group["frames"]), f"{group['median_spread_eV_per_A']:.3f}",
              f"{group['median_error_eV_per_A']:.3f}", *(format(Estimate.from_json(group[key]), ".2f")
-                                                       for key in ("spearman_atoms", "spearman_frames"))]
+                                                       for key in ("spearman_atoms", "spearman_frames")),
+             f"{100 * group['frames_above']:.0f} %"]
         )  # fmt: skip
     [limit] = [row for row in quality["limits"] if row["limit_eV_per_A"] == quality["suggested_limit_eV_per_A"]]
     section.lines.append(
         f"{len(identity.committee) + 1} members, {len(frames)} held-out frames. A limit of "
-        f"{limit['limit_eV_per_A']:.2f} eV/Å, passed by {100 * limit['frames_above']:.0f} % of the frames, catches "
-        f"{100 * limit['worst_frames_caught']:.0f} % of the worst 5 %."
+        f"{limit['limit_eV_per_A']:.2f} eV/Å on the largest spread flags {100 * limit['worst_frames_caught']:.0f} % of "
+        f"the worst tenth of the frames and {100 * limit['other_frames_above']:.0f} % of the others: chosen so on these "
+        "very frames."
     )
+    if quality["halves"] is not None:
+        part = {name: format(Estimate.from_json(quality["halves"][name]), ".2f") for name in
+                ("limit_eV_per_A", "caught", "false_alarms")}  # fmt: skip
+        section.lines.append(
+            f"Chosen on one half of the systems and judged on the other, {quality['halves']['halvings']} times both "
+            f"ways (middle 95 %): limit {part['limit_eV_per_A']} eV/Å, flagged of the worst tenth {part['caught']}, of "
+            f"the others {part['false_alarms']}."
+        )
+    if identity.doubt_warn_eV_per_A is not None:
+        section.lines.append(f"The limit it is shipped with: {identity.doubt_warn_eV_per_A:g} eV/Å.")
     section.figure_png = _figure(found)
     return section
 
