@@ -14,6 +14,7 @@ from atomflow.distill.train import labels_of
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 
+
 @dataclass(frozen=True, eq=False)
 class Doubted:
     """One labelled frame: force spread (N,) and length of the true force error (N,) of every atom, in eV/Å."""
@@ -77,7 +78,8 @@ def _group(name: str, found: Sequence[Doubted], limit_eV_per_A: float) -> dict[s
         "group": name, "frames": len(found), "systems": len({each.frame.system for each in found}),
         "atoms": len(spreads), "median_spread_eV_per_A": float(np.median(spreads)),
         "median_error_eV_per_A": float(np.median(errors)),
-        "spearman_atoms": _spearman(found, _atoms).to_json(), "spearman_frames": _spearman(found, _worst_atoms).to_json(),
+        "spearman_atoms": _spearman(found, _atoms).to_json(),
+        "spearman_frames": _spearman(found, _worst_atoms).to_json(),
         "frames_above": float((_worst_atoms(found)[0] > limit_eV_per_A).mean()),
     }
 

@@ -52,8 +52,8 @@ def run(context: Context) -> Section:
     section.lines.append(
         f"{len(identity.committee) + 1} members, {len(frames)} held-out frames. A limit of "
         f"{limit['limit_eV_per_A']:.2f} eV/Å on the largest spread flags {100 * limit['worst_frames_caught']:.0f} % of "
-        f"the worst tenth of the frames and {100 * limit['other_frames_above']:.0f} % of the others: chosen so on these "
-        "very frames."
+        f"the worst tenth of the frames and {100 * limit['other_frames_above']:.0f} % of the others: chosen so on "
+        "these very frames."
     )
     if quality["halves"] is not None:
         part = {name: format(Estimate.from_json(quality["halves"][name]), ".2f") for name in
