@@ -9,6 +9,7 @@ from test_transport_campaign import write_run
 
 from atomflow.cli.main import run as atomflow
 from atomflow.estimate import Estimate
+from atomflow.report.results import _replicas
 from atomflow.transport import analyze, analyze_campaign
 from atomflow.transport.replicas import pool_replicas, random_effects, replica_sets
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
@@ -86,6 +87,10 @@ def test_three_glasses_of_one_composition_have_one_d(glasses, capsys):
     assert data["replicas"][0]["tracer_diffusivity_cm2_per_s"]["value"] == pytest.approx(
         cold.tracer_diffusivity_cm2_per_s.value)
     assert set(data["replica_activation_energies_eV"]) == {"glass"}
+    page = _replicas(data)
+    assert len(page) == 1
+    assert "glass: glass-1, glass-2, glass-3" in str(page[0])
+    assert _replicas({}) == []
 
 
 def test_a_replica_that_did_not_move_makes_an_upper_limit(glasses):

@@ -52,9 +52,23 @@ def diffusion(data: ReportData, arrhenius: Figure | None, curves: list[Figure]) 
             caption = f"{structure}: value [interval]. “<” marks an upper limit: nothing was seen to diffuse."
             rows = [[_kelvin(group), *(cell(group) for _, cell in _COLUMNS[1:])] for group in groups]
             parts += [table(caption, [name for name, _ in _COLUMNS], rows), _windows(groups)]
+    parts += _replicas(data.result)
     if curves:
         parts += [tag("h3", "Mean squared displacement"), tag("div", *(figure(c) for c in curves), class_="plots")]
     return join(parts)
+
+
+def _replicas(result: dict[str, Any]) -> list[Html]:
+    """Sets of structures that differ in nothing but seeds, each as one."""
+    sets = result.get("replicas", [])
+    if not sets:
+        return []
+    rows = [[f"{one['name']}: {', '.join(one['structures'])}", f"{one['temperature_K']:.0f}",
+             interval_cell(one["tracer_diffusivity_cm2_per_s"]),
+             interval_cell(one["nernst_einstein_conductivity_S_per_cm"])] for one in sets]  # fmt: skip
+    caption = "Replicas (structures that differ in nothing but seeds) as one: geometric mean, Student's t."
+    header = ["replicas", "T mean (K)", "D tracer (cm²/s)", "σ from D tracer (Nernst–Einstein, S/cm)"]
+    return [table(caption, header, rows, id_="replicas")]
 
 
 def _kelvin(group: dict[str, Any]) -> str:
