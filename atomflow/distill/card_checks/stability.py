@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from atomflow.build.glass import build_glass
-from atomflow.distill.card_checks.engine_runs import nzsp_at_rest
+from atomflow.distill.card_checks.engine_runs import nzsp_at_rest, zbo_at_rest
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.distill.card_checks.stability_runs import (
     CLOSEST_A,
@@ -44,7 +43,7 @@ def trials(context: Context) -> list[Trial]:
     if context.knows({"B", "Zn", "O"}):
         found.append(
             Trial("stability-zbo", f"ZBO packing, {19 * ZBO_UNITS} atoms",
-                  lambda seed: build_glass(units=ZBO_UNITS, seed=seed), settings.stability_zbo_K,
+                  lambda seed: zbo_at_rest(context, ZBO_UNITS, seed), settings.stability_zbo_K,
                   settings.stability_zbo_ps, 1.0, settings.stability_seeds)
         )  # fmt: skip
     return found
@@ -67,8 +66,8 @@ def section(context: Context) -> Section:
     found.lines.append(
         f"NVT, all seeds of a system in one batch. Blown up: above {HOTTEST:g} T + 1000 K, a force beyond 500 eV/Å, "
         f"atoms closer than {CLOSEST_A} Å, or a conserved energy that drifts by more than "
-        f"{DRIFT_MEV_PER_ATOM_PER_PS:g} meV/atom/ps (from {DRIFT_FROM_PS:g} ps on). A packing starts far from any "
-        "liquid."
+        f"{DRIFT_MEV_PER_ATOM_PER_PS:g} meV/atom/ps (from {DRIFT_FROM_PS:g} ps on). ZBO begins as a packing "
+        "that was relaxed a little."
     )
     if found.unfinished:
         found.lines.append("Not at the end yet: the times are those on disk; the same command goes on.")
