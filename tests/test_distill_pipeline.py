@@ -10,8 +10,10 @@ from atomflow.cli.main import run
 from atomflow.config import parse
 from atomflow.distill import label as labelling
 from atomflow.distill import train as training
+from atomflow.distill.beginnings import reference_energies_eV
 from atomflow.distill.config import StudentConfig
 from atomflow.distill.frames import Frame, Labels, read_about, read_frames, write_frames
+from atomflow.distill.members import member_config, member_folder
 from atomflow.errors import InputError, RunFailed
 
 
@@ -104,14 +106,14 @@ def test_reference_energies_recover_what_made_the_labels():
     frames = [Frame(rng.choice([8, 11, 30], 9), np.zeros((9, 3)), np.eye(3), f"s{k}", "toy", "rattle", "train")
               for k in range(40)]
     truth = {8: -4.25, 11: -1.5, 30: 0.75}
-    found = training.reference_energies_eV(with_labels(frames, truth), ("O", "Na", "Zn"))
+    found = reference_energies_eV(with_labels(frames, truth), ("O", "Na", "Zn"))
     assert found == pytest.approx(truth, rel=1e-3)
 
 
 def test_element_the_student_does_not_know_is_an_error():
     frames = with_labels(toy_frames(2), {8: -4.0, 11: -1.0})
     with pytest.raises(InputError, match="element number 11"):
-        training.reference_energies_eV(frames, ("O",))
+        reference_energies_eV(frames, ("O",))
 
 
 def test_unlabelled_frames_are_an_error(tmp_path):
@@ -174,9 +176,9 @@ def test_a_committee_is_trained_apart_and_loaded_as_one(trained_at_once, tmp_pat
     assert [member.identity.name for member in open_members(loaded)] == ["toy-2"]
     training.train(wanted, tmp_path / "model")
     assert trained_at_once == [5, 6]  # done: nothing is trained again
-    assert training.member_folder(tmp_path / "model", 2).name == "member-2"
+    assert member_folder(tmp_path / "model", 2).name == "member-2"
     further = student(tmp_path, start_from=str(tmp_path / "model"), committee=3)
-    assert training.member_config(further, 3).start_from == str(
+    assert member_config(further, 3).start_from == str(
         tmp_path / "model" / "member-1")
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from atomflow.distill import errors_table
 from atomflow.distill.card_page import parity_png
-from atomflow.distill.frames import Frame, read_frames
-from atomflow.distill.train import labels_of
+from atomflow.distill.frames import Frame, labels_of, read_frames
 from atomflow.errors import InputError
 from atomflow.plain import to_jsonable
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from atomflow.distill.errors_table import Pair
+from atomflow.distill.frames import labels_of
 from atomflow.distill.goals import goals
-from atomflow.distill.train import labels_of
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 

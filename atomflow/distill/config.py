@@ -131,13 +131,16 @@ class StudentConfig(StrictModel):
     """``atomflow potential train``: the student's shape and its training, in mace-torch's terms.
 
     ``start_from`` is the folder of an earlier student of the same shape, whose weights and zero of energy are taken
-    over: how a further round with more labels goes on. ``committee`` trains so many members, each with a seed and a
-    validation split of its own; how far they disagree is the student's doubt.
+    over: how a further round with more labels goes on. ``grow_from`` is a shipped student or a ``.mace.npz`` file with
+    fewer channels, a lower ``max_ell`` or ``correlation``: the new one begins with its energies and zero of energy.
+    ``committee`` trains so many members, each with a seed and a validation split of its own; how far they disagree is
+    the student's doubt.
     """
 
     name: str
     labelled: tuple[str, ...]
     start_from: str | None = None
+    grow_from: str | None = None
     seed: int = 1
     elements: tuple[str, ...] = ("B", "O", "Na", "Si", "P", "Zn", "Zr")
     channels: int = Field(64, ge=1)
@@ -159,3 +162,9 @@ class StudentConfig(StrictModel):
     trained_for: str
     threads: int = Field(1, ge=1)
     committee: int = Field(1, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> StudentConfig:
+        if self.start_from and self.grow_from:
+            raise ValueError("start_from and grow_from exclude each other: the weights come from one student")
+        return self

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.distill.doubt_limits import chosen_limit, judged, judged_by_halves, rank_correlation
-from atomflow.distill.frames import Frame
-from atomflow.distill.train import labels_of
+from atomflow.distill.frames import Frame, labels_of
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.distill.frames import Frame, Labels
-from atomflow.distill.train import labels_of
+from atomflow.distill.frames import Frame, Labels, labels_of
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.units import EV_PER_A3_IN_GPA

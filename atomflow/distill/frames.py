@@ -94,6 +94,12 @@ class Frame:
         return replace(self, labels=labels)
 
 
+def labels_of(frame: Frame) -> Labels:
+    if frame.labels is None:
+        raise InputError("a frame has no labels; run atomflow potential label first")
+    return frame.labels
+
+
 def split_of(system: str, test_fraction: float) -> Split:
     """The split of a system, decided by its name alone: the same in every run, for every frame of it."""
     digest = hashlib.sha256(system.encode()).digest()

@@ -1,5 +1,7 @@
 """``mace_run_train`` with a shorter forward pass: python -m atomflow.distill.quick_training [its options].
 
+One option more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts from the weights of that smaller student.
+
 Training is mace-torch's own: data, loss, optimiser, schedule, checkpoints. Only the pass from positions to energy,
 forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace_scalar`, which gives the
 same numbers to rounding in a half to a third of the time. Models that do not fit it are trained as they always were.
@@ -7,12 +9,15 @@ same numbers to rounding in a half to a third of the time. Models that do not fi
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from atomflow.potentials.mace_scalar import ScalarMace, fits
+
+_GROW = "--grow_from="
 
 
 def each_pair_once(senders: Tensor, receivers: Tensor, unit_shifts: Tensor) -> Tensor:
@@ -71,10 +76,31 @@ def install() -> None:
     setattr(ScaleShiftMACE, "forward", forward)  # noqa: B010  (a plain assignment is no type mypy accepts)
 
 
+def install_growth(start: str) -> None:
+    """From now on mace_run_train's model begins with the weights of the portable student ``start``, grown."""
+    from mace.cli import run_train
+
+    from atomflow.distill.growth import grow
+    from atomflow.potentials.mace_files import load_portable
+
+    own = run_train.configure_model
+
+    def configure_model(*arguments: Any, **more: Any) -> Any:
+        model, about = own(*arguments, **more)
+        grow(load_portable(start), model)
+        return model, about
+
+    setattr(run_train, "configure_model", configure_model)  # noqa: B010
+
+
 def main() -> None:
     from mace.cli.run_train import main as run
 
+    starts = [option.partition("=")[2] for option in sys.argv if option.startswith(_GROW)]
+    sys.argv = [option for option in sys.argv if not option.startswith(_GROW)]
     install()
+    for start in starts:
+        install_growth(start)
     run()
 
 

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from atomflow.config import parse
+from atomflow.distill.beginnings import portable_student, read_json, take_over_checkpoint, zero_of_energy_eV
 from atomflow.distill.config import StudentConfig
-from atomflow.distill.frames import Frame, Labels, check_no_leakage, read_about, read_frames
-from atomflow.distill.members import member_config, member_folder
+from atomflow.distill.frames import Frame, check_no_leakage, labels_of, read_about, read_frames
+from atomflow.distill.members import member_config
 from atomflow.distill.signals import signals_to
 from atomflow.errors import InputError, MissingPackageError, RunFailed, RunStopped
 
@@ -71,30 +71,6 @@ def divide(frames: Sequence[Frame], config: StudentConfig) -> Division:
         test=[frame for frame in kept if frame.split == "test"],
         dropped=len(frames) - len(kept),
     )
-
-
-def labels_of(frame: Frame) -> Labels:
-    if frame.labels is None:
-        raise InputError("a frame has no labels; run atomflow potential label first")
-    return frame.labels
-
-
-def reference_energies_eV(frames: Sequence[Frame], elements: Sequence[str], ridge: float = 1e-4) -> dict[int, float]:
-    """Energy of each element that fits the labelled energies per atom best: the student's zero of energy.
-
-    Least squares over compositions (F, n_elements) with a small ridge, since stoichiometric oxides alone leave one
-    combination of the elements open.
-    """
-    from ase.data import atomic_numbers
-
-    numbers = [atomic_numbers[element] for element in elements]
-    unknown = sorted({int(z) for frame in frames for z in frame.numbers} - set(numbers))
-    if unknown:
-        raise InputError(f"the labelled frames hold element number {unknown[0]}, which the student is not to know")
-    parts = np.array([[np.mean(frame.numbers == z) for z in numbers] for frame in frames])
-    energies = np.array([labels_of(frame).energy_eV / frame.n_atoms for frame in frames])
-    solved = np.linalg.solve(parts.T @ parts + ridge * np.eye(len(numbers)), parts.T @ energies)
-    return {z: float(energy) for z, energy in zip(numbers, solved, strict=True)}
 
 
 def train(
@@ -166,7 +142,8 @@ def arguments(config: StudentConfig, folder: Path) -> list[str]:
         "default_dtype": "float32", "device": _device(), "error_table": "PerAtomRMSE", "plot": False,
         "num_workers": 0, "pin_memory": False,
     }
-    return [*(f"--{key}={value}" for key, value in options.items()), "--ema", "--amsgrad", "--restart_latest"]
+    grown = [f"--grow_from={portable_student(config.grow_from)}"] if config.grow_from else []
+    return [*(f"--{key}={value}" for key, value in options.items()), "--ema", "--amsgrad", "--restart_latest", *grown]
 
 
 def _device() -> str:
@@ -178,7 +155,7 @@ def _device() -> str:
 def _claim(folder: Path, config: StudentConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "student.json"
-    if path.exists() and parse(StudentConfig, _read_json(path), str(path)) != config:
+    if path.exists() and parse(StudentConfig, read_json(path), str(path)) != config:
         raise InputError(f"{folder} was begun with another configuration; choose another folder")
     path.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
 
@@ -188,56 +165,19 @@ def _write_data(config: StudentConfig, folder: Path) -> None:
 
     frames = [frame for path in config.labelled for frame in read_frames(path)]
     division = divide(frames, config)
-    if config.start_from:
-        reference = _read_json(member_folder(config.start_from, 1) / "reference_energies.json")
-    else:
-        reference = reference_energies_eV(division.train, config.elements)
+    reference = zero_of_energy_eV(config, division.train)
     (folder / "reference_energies.json").write_text(json.dumps(reference, indent=2) + "\n")
     about = {"labelled": [read_about(path) for path in config.labelled], "dropped": division.dropped,
              "train": len(division.train), "valid": len(division.valid), "test": len(division.test)}
     (folder / "set.json").write_text(json.dumps(about, indent=2) + "\n")
     if config.start_from:
-        _take_over_weights(config, folder)
+        take_over_checkpoint(config, folder)
     data = folder / "data"
     data.mkdir(exist_ok=True)
     for name in ("valid", "test", "train"):  # train last: its presence says that all are there
         part = getattr(division, name)
         ase.io.write(data / f"{name}.partial", [frame.to_ase() for frame in part], format="extxyz")
         os.replace(data / f"{name}.partial", data / f"{name}.xyz")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
-        what = "is not a folder that atomflow potential train wrote"
-        raise InputError(f"{path.parent} {what} (no {path.name})") from None
-
-
-def _take_over_weights(config: StudentConfig, folder: Path) -> None:
-    """The newest checkpoint of the earlier student as this one's epoch 0, at this one's learning rate."""
-    import torch
-
-    def epoch(path: Path) -> int:
-        return int(path.stem.rpartition("-")[2])
-
-    earlier = member_folder(str(config.start_from), 1)
-    before = StudentConfig.model_validate(_read_json(earlier / "student.json"))
-    for key in ("elements", "channels", "max_ell", "correlation", "layers", "cutoff_A", "average_neighbours"):
-        if getattr(before, key) != getattr(config, key):
-            raise InputError(f"the student in {earlier} has another shape: {key} is {getattr(before, key)} there, "
-                             f"{getattr(config, key)} here")
-    found = sorted((earlier / "checkpoints").glob(f"{before.name}_run-{before.seed}_epoch-*.pt"), key=epoch)
-    if not found:
-        raise InputError(f"{earlier} holds no checkpoint to start from")
-    checkpoint = torch.load(found[-1], map_location="cpu", weights_only=False)  # written by our own mace_run_train
-    for group in checkpoint["optimizer"]["param_groups"]:
-        group["lr"] = group["initial_lr"] = config.learning_rate
-    schedule = checkpoint["lr_scheduler"]
-    rates = [config.learning_rate] * len(schedule["base_lrs"])
-    schedule.update(base_lrs=rates, _last_lr=rates, last_epoch=0, gamma=config.learning_rate_decay)
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    torch.save(checkpoint, folder / "checkpoints" / f"{config.name}_run-{config.seed}_epoch-0.pt")
 
 
 def _run(
