@@ -262,13 +262,32 @@ def read_cell(path: str | Path, index: int = -1) -> Cell:
     return cell
 
 
+def check_writable(path: str | Path) -> None:
+    """Ask before anything is computed whether a cell can be written there.
+
+    Raises:
+        InputError: there is no such folder, or the name shows no format that ASE writes.
+    """
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+
+    path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    try:
+        format_ = ioformats.get(filetype(path.name, read=False))
+    except UnknownFileTypeError:
+        format_ = None
+    if format_ is None or not format_.can_write or path.is_dir():
+        why = "it is a folder" if path.is_dir() else "the name shows no format"
+        raise InputError(f"cannot write {path}: {why}; end the name in .extxyz, .cif or .vasp")
+
+
 def write_cell(cell: Cell, path: str | Path) -> Path:
     """Write the cell (extxyz keeps regions, sites and provenance); whole or not at all."""
     import ase.io
 
     path = Path(path)
-    if path.parent != Path() and not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    check_writable(path)
     format_ = "extxyz" if path.suffix in (".extxyz", ".xyz") else None
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
@@ -276,7 +295,7 @@ def write_cell(cell: Cell, path: str | Path) -> Path:
         os.replace(partial, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    except (ValueError, ase.io.formats.UnknownFileTypeError) as error:
+    except ValueError as error:
         raise InputError(f"cannot write {path}: {error}; use .extxyz, .cif or .vasp") from None
     finally:
         partial.unlink(missing_ok=True)

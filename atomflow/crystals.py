@@ -48,7 +48,7 @@ def facts(name: str) -> CrystalFacts:
     """Formula, space group, cell, source and checksum of a crystal, from the index."""
     index = _index(folder())
     if name not in index:
-        hint = nearest(name, set(index)) or f"; known: {', '.join(index)}"
+        hint = nearest(name, set(index)) or f"; {folder() / 'index.yaml'} lists the {len(index)} known ones"
         raise InputError(f"there is no crystal '{name}'{hint}")
     return index[name]
 

@@ -41,7 +41,7 @@ def read(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not a campaign folder (it holds no {FILE})") from None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}") from None

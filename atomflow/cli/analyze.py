@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def analyze(
     by: Annotated[str | None, typer.Option("--by", help="region: resolve by the regions of the cell.")] = None,
     along: Annotated[str, typer.Option(help="With --by region: lattice vector across the planes, x, y or z.")] = "z",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="With --by region: profile, .csv or figure.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Analyze a run, a folder of runs, or a trajectory of another program.
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import typer
 
 from atomflow.cli import build_parts
+from atomflow.cli.options import Group, Json
 from atomflow.errors import InputError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Build a cell, or check one.", no_args_is_help=True)
+app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
+                  help="Build a cell, or check one.")
 
 
 @app.command()
 def nzsp(
-    output: Path = typer.Option(..., "-o", "--output", help="File to write: .extxyz (keeps all), .cif or .vasp."),
+    out: Path = typer.Option(..., "-o", "--out", help="File to write: .extxyz (keeps all), .cif or .vasp."),
     order: str = typer.Option("ordered", help="ordered, random (site occupancies) or ewald (low energy)."),
     supercell: tuple[int, int, int] = typer.Option((1, 1, 1), help="Repeats along a, b and c.", metavar="A B C"),
     cell: str = typer.Option("experimental", help="Lattice of the monoclinic phase: experimental or dft."),
@@ -23,7 +25,7 @@ def nzsp(
     zn: float = typer.Option(0.0, help="Zn on Zr per formula unit; each Zn brings two Na."),
     seed: int = typer.Option(0, help="Seed of the random draw or the annealing."),
     primitive: bool = typer.Option(False, "--primitive", help="Start from the primitive cell (40 atoms)."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Build a NASICON cell, Na1+x+2yZr2-yZnySixP3-xO12, check it and write it.
 
@@ -34,15 +36,15 @@ def nzsp(
     from atomflow.build.nzsp import build_nzsp
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
+    require_writable(out)
     built = build_nzsp(order, supercell, cell, phase, si, zn, seed, primitive)
-    write_and_describe(built, output, as_json)
+    write_and_describe(built, out, json_)
 
 
 @app.command()
 def check(
     path: Path = typer.Argument(..., metavar="CELL", help="Any structure file ASE reads."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Check any cell: charge, contacts, density, coordination. Exit code 2 when it fails.
 
@@ -56,7 +58,7 @@ def check(
 
     cell = read_cell(path)
     found = check_cell(cell)
-    describe(cell, found, str(path), as_json)
+    describe(cell, found, str(path), json_)
     if not found.ok:
         raise InputError(f"{path} fails its checks: {'; '.join(found.problems)}")
 

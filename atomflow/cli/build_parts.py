@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
     from atomflow.cell import Cell
 
-OUTPUT = typer.Option(..., "-o", "--output", help="File to write; .extxyz keeps regions and provenance.")
-JSON = typer.Option(False, "--json", help="Print one JSON object.")
+OUT = typer.Option(..., "-o", "--out", help="File to write; .extxyz keeps regions and provenance.")
 
 
 def glass(
-    output: Path = OUTPUT,
+    out: Path = OUT,
     units: int = typer.Option(8, help="(ZnO)2(B2O3)3 units of 19 atoms."),
     na: float = typer.Option(0.0, help="Na2O taken up per unit; a whole number of Na2O in all."),
     density: float = typer.Option(2.85, help="g/cm³. 2.85 ± 0.15 is an estimate: none was measured."),
     seed: int = typer.Option(1, help="Seed of the packing."),
-    as_json: bool = JSON,
+    json_: Json = False,
 ) -> None:
     """Pack zinc borate units at random, without close contacts: the start of a melt.
 
@@ -33,16 +33,16 @@ def glass(
     from atomflow.build.glass import build_glass
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
-    write_and_describe(build_glass(units, na, density, seed), output, as_json)
+    require_writable(out)
+    write_and_describe(build_glass(units, na, density, seed), out, json_)
 
 
 def phase(
     name: str = typer.Argument(..., help="ZrO2, ZrSiO4, Na, NVCP, ZnO, B2O3, ZnB4O7, ... (? lists all)."),
-    output: Path = OUTPUT,
+    out: Path = OUT,
     supercell: tuple[int, int, int] = typer.Option((1, 1, 1), help="Repeats along a, b and c.", metavar="A B C"),
     seed: int = typer.Option(0, help="Seed of the Cr/V and Na order of NVCP."),
-    as_json: bool = JSON,
+    json_: Json = False,
 ) -> None:
     """Build a verified crystal of another phase: impurity, electrode, borate, oxide.
 
@@ -53,12 +53,12 @@ def phase(
     from atomflow.build.phases import build_phase
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
-    write_and_describe(build_phase(name, supercell, seed), output, as_json)
+    require_writable(out)
+    write_and_describe(build_phase(name, supercell, seed), out, json_)
 
 
 def slab(
-    output: Path = OUTPUT,
+    out: Path = OUT,
     plane: tuple[int, int, int] = typer.Option(..., help="Miller indices of the surfaces.", metavar="H K L"),
     setting: str = typer.Option("primitive", help="Cell of the indices: primitive (Xie et al. 2023) or conventional."),
     thickness: float = typer.Option(12.0, help="Å; rounded to whole layers."),
@@ -66,7 +66,7 @@ def slab(
     cut: int = typer.Option(0, help="0: the cut that breaks fewest Zr-O bonds; 1: the next without a dipole; ..."),
     cell: str = typer.Option("experimental", help="Lattice constants: experimental or dft."),
     crystal: Path | None = typer.Option(None, help="Cut from this NZSP cell; the plane in its own axes."),
-    as_json: bool = JSON,
+    json_: Json = False,
 ) -> None:
     """Cut a slab of NZSP with two surfaces: every SiO4 and PO4 whole, whole formula units, no dipole.
 
@@ -78,7 +78,7 @@ def slab(
     from atomflow.cell import read_cell
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
+    require_writable(out)
     options = {"setting": setting, "thickness": thickness, "vacuum": vacuum, "cut": cut, "cell": cell}
     built = build_slab(plane, None if crystal is None else read_cell(crystal), **options)
     facts = built.provenance
@@ -87,11 +87,11 @@ def slab(
         ("surface cut", f"{facts['broken_Zr_O_per_nm2']:.1f} Zr-O bonds per nm², no Si-O, no P-O"),
         ("excess", facts["excess"]),
     ]
-    write_and_describe(built, output, as_json, rows)
+    write_and_describe(built, out, json_, rows)
 
 
 def boundary(
-    output: Path = OUTPUT,
+    out: Path = OUT,
     plane: tuple[int, int, int] = typer.Option(..., help="Miller indices of the boundary plane.", metavar="H K L"),
     kind: str = typer.Option("mirror", help="mirror, tilt, twist or shift."),
     setting: str = typer.Option("primitive", help="Cell of the indices: primitive (Xie et al. 2023) or conventional."),
@@ -108,7 +108,7 @@ def boundary(
     cut: int = typer.Option(0, help="0: the cut that breaks fewest Zr-O bonds; 1: the next without a dipole; ..."),
     cell: str = typer.Option("experimental", help="Lattice constants: experimental or dft."),
     crystal: Path | None = typer.Option(None, help="Cut the grains from this NZSP cell; planes in its own axes."),
-    as_json: bool = JSON,
+    json_: Json = False,
 ) -> None:
     """Build a bicrystal of NZSP: two slabs of any plane that meet, every SiO4 and PO4 whole.
 
@@ -120,7 +120,7 @@ def boundary(
     from atomflow.cell import read_cell
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
+    require_writable(out)
     options = {"setting": setting, "grain_thickness": grain_thickness, "vacuum": vacuum, "plane_b": plane_b,
                "angle": angle, "shift": shift, "gap": gap, "repeat": repeat, "width": width, "max_strain": max_strain,
                "max_area": max_area, "cut": cut, "cell": cell}  # fmt: skip
@@ -134,11 +134,11 @@ def boundary(
         ("excess", facts["excess"]),
         ("regions", _regions(built)),
     ]
-    write_and_describe(built, output, as_json, rows)
+    write_and_describe(built, out, json_, rows)
 
 
 def sealed(
-    output: Path = OUTPUT,
+    out: Path = OUT,
     boundary: Path = typer.Option(..., help="Cell of a boundary, from atomflow build boundary."),
     glass: Path | None = typer.Option(None, help="Glass whose density and Na uptake to take: a cell or a run folder."),
     film: float | None = typer.Option(None, help="Film thickness, Å; 8 when neither this nor --x is given."),
@@ -148,7 +148,7 @@ def sealed(
     density: float | None = typer.Option(None, help="Of the film, g/cm³; 2.85 is an estimate."),
     gap: float | None = typer.Option(None, help="Between the grains, Å; default: what the film needs."),
     seed: int = typer.Option(1, help="Seed of the packing."),
-    as_json: bool = JSON,
+    json_: Json = False,
 ) -> None:
     """Seal a boundary: grain, zinc borate film, grain. No grain atom is lost; the film holds whole units.
 
@@ -160,7 +160,7 @@ def sealed(
     from atomflow.cell import read_cell
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
+    require_writable(out)
     taken = None if glass is None else cell_of(glass)
     built = build_sealed(read_cell(boundary), taken, film, na_uptake, density, gap, seed, grain_size_um, x)
     facts = built.provenance
@@ -172,11 +172,11 @@ def sealed(
         ("as the paper's x", f"{facts['x']:.4g} for grains of {facts['x_is_for_grain_size_um']:g} µm"),
         ("regions", _regions(built)),
     ]
-    write_and_describe(built, output, as_json, rows)
+    write_and_describe(built, out, json_, rows)
 
 
 def contact(
-    output: Path = OUTPUT,
+    out: Path = OUT,
     cell: Path | None = typer.Argument(None, metavar="CELL", help="The solid, for --on glass and --on sealed."),
     on: str = typer.Option("nzsp", help="nzsp (a slab is cut), or glass or sealed (give CELL)."),
     metal: str = typer.Option("Na", help="The metal."),
@@ -189,7 +189,7 @@ def contact(
     max_strain: float = typer.Option(0.04, help="Of the metal, to share a plane cell."),
     max_area: float = typer.Option(600.0, help="Of the plane cell, Å²."),
     vacuum: float | None = typer.Option(None, help="Å above the metal. Without: metal on both faces."),
-    as_json: bool = JSON,
+    json_: Json = False,
 ) -> None:
     """Put sodium metal on NZSP, on glass or on a sealed boundary by matching their plane lattices.
 
@@ -200,7 +200,7 @@ def contact(
     from atomflow.build.contact import build_contact
     from atomflow.cli.build_output import require_writable, write_and_describe
 
-    require_writable(output)
+    require_writable(out)
     if on not in ("nzsp", "glass", "sealed"):
         raise InputError(f"--on {on}: the metal lies on nzsp, glass or sealed")
     if (on == "nzsp") != (cell is None):
@@ -223,7 +223,7 @@ def contact(
     if "bonds_cut" in facts["solid"]:
         solid_facts = facts["solid"]
         rows.append(("solid", f"opened along {solid_facts['opened_along']}, {solid_facts['bonds_cut']} bonds cut"))
-    write_and_describe(built, output, as_json, rows)
+    write_and_describe(built, out, json_, rows)
 
 
 def cell_of(path: Path) -> Cell:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from atomflow.cli.options import Group, Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
     from atomflow.campaign import CampaignStatus
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True,
+app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
                   help="Plan, run, watch and extend structures × temperatures × seeds.")
 
 _FILE = typer.Argument(..., metavar="FILE", help="Campaign file (YAML), e.g. workflows/bulk/quickstart.yaml.")
@@ -26,7 +27,7 @@ _ON = typer.Option("local", "--on", metavar="WHERE", help="local (this machine) 
 @app.command()
 def plan(
     file: Path = _FILE,
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Show tasks, steps, hours (from a few steps timed here) and disk. Nothing is started.
 
@@ -38,17 +39,17 @@ def plan(
     from atomflow.cli import output
 
     found = campaign.plan(campaign.load(file))
-    output.emit_json(found) if as_json else output.show(found.text())
+    output.emit_json(found) if json_ else output.show(found.text())
 
 
 @app.command()
 def run(
     file: Path = _FILE,
-    out: Path | None = typer.Option(None, "--output", "-o", metavar="DIR", help="Folder of the campaign, new or not."),
+    out: Path | None = typer.Option(None, "-o", "--out", metavar="DIR", help="Folder of the campaign, new or not."),
     processes: int | None = typer.Option(None, "--processes", "-n", min=1, help="Workers; overrides the file."),
     on: str = _ON,
     dry_run: bool = typer.Option(False, "--dry-run", help="With --on slurm: print the scripts, hand nothing in."),
-    as_json: bool = typer.Option(False, "--json", help="Print the state at the end as one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Run the campaign, or what is left of it: done tasks are skipped, begun ones resumed.
 
@@ -71,7 +72,7 @@ def run(
     if out is None:
         raise InputError("where to? give the folder of the campaign with -o DIR")
     if on_slurm:
-        return _tell_submitted(campaign.submit(config, out), out, as_json)
+        return _tell_submitted(campaign.submit(config, out), out, json_)
     if processes is not None:
         config = config.model_copy(update={"resources": config.resources.model_copy(update={"processes": processes})})
     printer = _Printer()
@@ -79,7 +80,7 @@ def run(
         final = campaign.run(config, out, progress=printer)
     finally:
         printer.end()
-    output.emit_json(final) if as_json else output.show(f"{final.name}: {final.line()}")
+    output.emit_json(final) if json_ else output.show(f"{final.name}: {final.line()}")
 
 
 @app.command()
@@ -87,7 +88,7 @@ def status(
     folder: Path = _DIR,
     watch: bool = typer.Option(False, "--watch", "-w", help="Show it again and again until nothing runs any more."),
     every: float = typer.Option(5.0, "--every", min=0.2, metavar="SECONDS", help="With --watch: how often."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Show every task's state, progress, time left, last warning, and the activation energies so far.
 
@@ -100,10 +101,10 @@ def status(
     from atomflow.campaign.state import status as read
     from atomflow.cli import output
 
-    if watch and as_json:
+    if watch and json_:
         raise InputError("--watch and --json: give one of the two; --json prints one object")
     found = _watched(folder, every) if watch else read(folder)
-    output.emit_json(found) if as_json else output.show(found.text())
+    output.emit_json(found) if json_ else output.show(found.text())
 
 
 def _watched(folder: Path, every: float) -> CampaignStatus:
@@ -128,7 +129,7 @@ def _watched(folder: Path, every: float) -> CampaignStatus:
 
 
 @app.command()
-def cancel(folder: Path = _DIR) -> None:
+def cancel(folder: Path = _DIR, json_: Json = False) -> None:
     """End the campaign's work, on this machine and in the queue; every run keeps a checkpoint.
 
     \b
@@ -138,7 +139,8 @@ def cancel(folder: Path = _DIR) -> None:
     from atomflow import campaign
     from atomflow.cli import output
 
-    output.show(campaign.cancel(folder))
+    told = campaign.cancel(folder)
+    output.emit_json({"folder": folder, "told": told}) if json_ else output.show(told)
 
 
 @app.command()
@@ -146,7 +148,7 @@ def retry(
     folder: Path = _DIR,
     failed: bool = typer.Option(False, "--failed", help="Only what failed, not what was stopped or killed."),
     on: str = _ON,
-    as_json: bool = typer.Option(False, "--json", help="Print the state at the end as one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Try again what is not done, from the checkpoints, with the settings on record; no campaign file is needed.
 
@@ -164,7 +166,7 @@ def retry(
         printer.end()
     final = campaign.status(folder)
     tasks = f"{len(tried)} task{'' if len(tried) == 1 else 's'}"
-    output.emit_json(final) if as_json else output.show(f"{final.name}: {tasks} tried again; {final.line()}")
+    output.emit_json(final) if json_ else output.show(f"{final.name}: {tasks} tried again; {final.line()}")
 
 
 @app.command()
@@ -173,7 +175,7 @@ def extend(
     target_ea_error: float = typer.Option(..., "--target-ea-error", metavar="EV", help="Half the interval of Ea, eV."),
     budget_hours: float | None = typer.Option(None, "--budget-hours", metavar="H", help="Computing hours to add."),
     on: str = _ON,
-    as_json: bool = typer.Option(False, "--json", help="Print how it ended as one JSON object."),
+    json_: Json = False,
 ) -> None:
     """Add runs where they narrow the activation energy most per hour, until it is known well enough.
 
@@ -189,13 +191,13 @@ def extend(
 
     if _is_slurm(on):
         handed = campaign.extend_on_slurm(folder, target_ea_error, budget_hours, say=output.say)
-        return output.emit_json(handed) if as_json else output.show(handed.text())
+        return output.emit_json(handed) if json_ else output.show(handed.text())
     printer = _Printer()
     try:
         ended = campaign.extend(folder, target_ea_error, budget_hours, say=output.say, progress=printer)
     finally:
         printer.end()
-    output.emit_json(ended) if as_json else output.show(ended.text())
+    output.emit_json(ended) if json_ else output.show(ended.text())
 
 
 def _is_slurm(on: str) -> bool:
@@ -204,11 +206,11 @@ def _is_slurm(on: str) -> bool:
     return on == "slurm"
 
 
-def _tell_submitted(jobs: list[str], folder: Path, as_json: bool) -> None:
+def _tell_submitted(jobs: list[str], folder: Path, json_: bool) -> None:
     from atomflow.cli import output
 
     words = (f"handed to SLURM as job {', '.join(jobs)}" if jobs else "nothing to hand in: all is done or in the queue")
-    if as_json:
+    if json_:
         return output.emit_json({"jobs": jobs})
     output.show(f"{words}; watch it with: atomflow campaign status {folder} --watch")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from atomflow.cli.options import Json
+
 if TYPE_CHECKING:
     from atomflow.compare import Row
 
@@ -16,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Hold a camp
 @app.command()
 def compare(
     folder: Path = typer.Argument(..., metavar="DIR", help="Campaign folder."),
-    json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    json_: Json = False,
 ) -> None:
     """Hold a campaign's numbers against the publication's, with a verdict: overlaps, above, below, cannot say.
 
@@ -35,7 +37,7 @@ def compare(
     for left_out in campaign["excluded"]:
         output.say(f"left out {left_out['run']}: {left_out['reason']}")
     result = hold(campaign)
-    if json:
+    if json_:
         output.emit_json(result)
         return
     for structure in dict.fromkeys(row.structure for row in result.rows):

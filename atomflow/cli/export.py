@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from atomflow.cli.options import Dtype, Json, Potential, Trust
+
 
 class _RunByDefault(TyperGroup):
     """``atomflow export RUN ...`` is ``atomflow export run RUN ...``: what is no command is a run folder."""
@@ -24,9 +26,10 @@ app = typer.Typer(cls=_RunByDefault, rich_markup_mode=None, add_completion=False
 def run(
     run: Path = typer.Argument(..., metavar="RUN", help="Run folder."),
     format: str = typer.Option(..., "--format", "-f", help="extxyz, netcdf (AMBER) or lammps (data, last frame)."),
-    output: Path | None = typer.Option(None, "--output", "-o", help="File to write; named after the run otherwise."),
+    out: Path | None = typer.Option(None, "-o", "--out", help="File to write; named after the run otherwise."),
     stride: int = typer.Option(1, "--stride", help="Write every how many frames (extxyz, netcdf)."),
     wrap: bool = typer.Option(False, "--wrap", help="Put atoms back into the box (positions are unwrapped otherwise)."),
+    json_: Json = False,
 ) -> None:
     """Write a run for ASE, OVITO, VMD, MDAnalysis or LAMMPS. (MDAnalysis also opens RUN/trajectory.h5 as it is.)
 
@@ -34,22 +37,22 @@ def run(
     Example:
       atomflow export runs/na900 --format extxyz --stride 10 -o na900.extxyz
     """
-    from atomflow.cli import output as out
+    from atomflow.cli import output
     from atomflow.runs import open_run
     from atomflow.runs.export import export as write
 
     with open_run(run) as opened:
-        path = write(opened, format, output, stride, wrap)
-    out.show(str(path))
+        path = write(opened, format, out, stride, wrap)
+    output.emit_json({"file": path, "format": format}) if json_ else output.show(str(path))
 
 
 @app.command()
 def lammps(
     cell: Path = typer.Argument(..., metavar="CELL", help="Cell to start from."),
-    output: Path = typer.Option(..., "-o", "--output", help="New folder."),
+    out: Path = typer.Option(..., "-o", "--out", help="New folder."),
     temperature: float = typer.Option(..., "-T", "--temperature", help="K"),
     time_ps: float = typer.Option(..., help="Length of production in ps."),
-    potential: str | None = typer.Option(None, "-p", "--potential", help="MACE model or lennard-jones-argon."),
+    potential: Potential = None,
     interface: str = typer.Option("mliap", help="Of MACE: mliap (many GPUs) or libtorch (ACEsuit's LAMMPS)."),
     ensemble: str = typer.Option("nvt", help="nvt, npt or nve."),
     equilibration_ps: float = typer.Option(0.0, help="Langevin dynamics before production, in ps."),
@@ -60,11 +63,13 @@ def lammps(
     frame_interval_fs: float = typer.Option(20.0, help="Between frames of the dump, in fs."),
     checkpoint_interval_ps: float = typer.Option(10.0, help="Between restart files, in ps."),
     seed: int = typer.Option(1, help="Of velocities and of the equilibration."),
-    dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
-    trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    json_: Json = False,
 ) -> None:
     """Write data file, potential and input with which LAMMPS runs CELL; atomflow analyze reads the folder afterwards.
+
+    The potential is a MACE model or lennard-jones-argon.
 
     \b
     Example:
@@ -72,7 +77,8 @@ def lammps(
       (cd big && lmp -in run.in) ; atomflow analyze big/
     """
     from atomflow.cell import read_cell
-    from atomflow.cli import output as out
+    from atomflow.cli import output
+    from atomflow.cli.loading import load_potential, warn_of
     from atomflow.md.config import MDConfig
 
     start = read_cell(cell)
@@ -82,18 +88,15 @@ def lammps(
         "barostat": barostat, "frame_interval_fs": frame_interval_fs, "thermo_interval_fs": frame_interval_fs,
         "checkpoint_interval_ps": min(checkpoint_interval_ps, time_ps), "seed": seed,
     }, "export lammps")
-    from atomflow import potentials
     from atomflow.md.lammps import write_lammps
 
-    chosen = potentials.load(potential or potentials.DEFAULT, device="cpu", dtype=dtype, trust_model=trust_model)
-    folder = write_lammps(start, chosen, config, output, interface)
-    caution = chosen.identity.caution(start.numbers)
-    if caution:
-        out.say(f"warning: {caution}")
+    chosen = load_potential(potential, "cpu", dtype, trust_model)
+    warn_of(chosen, start)
+    folder = write_lammps(start, chosen, config, out, interface)
     written = sorted(path.name for path in folder.iterdir())
-    if as_json:
-        out.emit_json({"folder": folder, "files": written, "potential": chosen.identity.model_dump(mode="json"),
-                       "config": config.dump(), "cell": start.summary()})
+    if json_:
+        output.emit_json({"folder": folder, "files": written, "potential": chosen.identity.model_dump(mode="json"),
+                          "config": config.dump(), "cell": start.summary()})
         return
-    out.show(f"{folder}: {', '.join(written)}")
-    out.show(f"which LAMMPS it takes and how it is started stands at the head of {folder / 'run.in'}")
+    output.show(f"{folder}: {', '.join(written)}")
+    output.show(f"which LAMMPS it takes and how it is started stands at the head of {folder / 'run.in'}")

@@ -1,7 +1,8 @@
-"""What ``atomflow order -o`` and ``atomflow xrd -o`` write: a table or a figure, by the ending of the name."""
+"""What verbs write besides cells and runs: folders, JSON, and tables or figures by the ending of the name."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ FIGURES = (".png", ".pdf", ".svg")
 
 def write_rdf(result: OrderResult, path: Path) -> None:
     """g(r) of every pair: columns of a table, or curves."""
-    if check_ending(path) == ".csv":
+    if path.suffix == ".csv":
         columns: dict[str, np.ndarray] = {"r_A": next(iter(result.rdfs.values())).r_A}
         for pair, rdf in result.rdfs.items():
             columns |= {f"g_{pair}": rdf.g, f"error_{pair}": rdf.error, f"running_{pair}": rdf.running}
@@ -35,13 +36,28 @@ def write_rdf(result: OrderResult, path: Path) -> None:
     draw(path, paint)
 
 
-def check_ending(path: Path) -> str:
-    """.csv or the ending of a figure; :class:`InputError` for any other, or where the folder is missing."""
+def make_folder(out: Path) -> None:
+    """Make the folder before anything is computed; :class:`InputError` where it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror or error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """One JSON object as a file, whole or not at all."""
+    from atomflow.plain import to_jsonable
+    from atomflow.runs.files import write_whole
+
+    write_whole(path, json.dumps(to_jsonable(value), indent=1, allow_nan=False).encode())
+
+
+def check_ending(path: Path) -> None:
+    """:class:`InputError` unless the name ends as a table or a figure does, in a folder that is there."""
     if path.suffix not in (".csv", *FIGURES):
         raise InputError(f"cannot write {path}: end the name in .csv, .png, .pdf or .svg")
     if not path.absolute().parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; make it first")
-    return path.suffix
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def hop(
     start: Annotated[str, typer.Option("--from", help="Kind of site that the ion leaves, like Na2.")],
     end: Annotated[str, typer.Option("--to", help="Kind of site that it goes to, vacant: Na1.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for hop.json, path.extxyz, barrier.png.")],
-    potential: Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file.")] = None,
+    potential: Potential = None,
     vacancy: Annotated[bool, typer.Option("--vacancy", help="Take out the ion on the target site first.")] = False,
     rank: Annotated[int, typer.Option(help="0: the shortest such hop, 1: the next, ...")] = 0,
     length: Annotated[float | None, typer.Option(help="Å: --rank counts from the hop nearest to this long.")] = None,
@@ -34,11 +35,11 @@ def hop(
     beside: Annotated[Path | None, typer.Option(help="Campaign folder whose D stands beside the harmonic one.")] = None,
     barrier_error: Annotated[float, typer.Option(help="Standard error of a barrier, eV, for intervals of D.")] = 0.03,
     temperature: Annotated[list[float] | None, typer.Option("--temperature", "-T", help="K, repeat for more.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")] = "float64",
-    trust_model: Annotated[bool, typer.Option("--trust-model", help="Load a pickled model.")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
 ) -> None:
     """Climbing nudged elastic band by ASE, Vineyard's attempt frequency, rate, and D on the network of such hops.
 
@@ -51,17 +52,18 @@ def hop(
     """
     from atomflow.cell import read_cell
     from atomflow.cli import output
-    from atomflow.cli.md import _set_threads
-    from atomflow.cli.phonon import _folder
+    from atomflow.cli.files import make_folder
+    from atomflow.cli.loading import load_potential, set_threads
     from atomflow.lattice.choice import check_kinds
 
-    if vibrating_a < 0:
-        raise InputError(f"--vibrating-a must be zero or more, not {vibrating_a:g}")
+    for name, value in (("--vibrating-a", vibrating_a), ("--barrier-error", barrier_error)):
+        if not value >= 0:
+            raise InputError(f"{name} must be zero or more, not {value:g}")
     relaxed = read_cell(cell)
     check_kinds(relaxed, start, end)
-    _folder(out)
-    _set_threads(threads)
-    from atomflow import lattice, potentials
+    make_folder(out)
+    set_threads(threads)
+    from atomflow import lattice
     from atomflow.lattice.kept import kept, question
     from atomflow.lattice.network import HopKind, network, read_hop
 
@@ -69,7 +71,7 @@ def hop(
     if beside is not None:
         _check_campaign(beside)
 
-    chosen = potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+    chosen = load_potential(potential, device, dtype, trust_model)
     settings: dict[str, Any] = {"start": start, "end": end, "rank": rank, "length_A": length,
                                 "n_images": images, "fmax_eV_per_A": fmax, "max_steps": max_steps,
                                 "vibrating_A": vibrating_a or None, "vacancy": vacancy}  # fmt: skip
@@ -102,14 +104,11 @@ def _check_campaign(folder: Path) -> None:
 
 
 def _write(result: HopResult, extra: dict[str, Any], out: Path) -> None:
-    import json
-
     import ase.io
 
-    from atomflow.cli.files import draw
-    from atomflow.plain import to_jsonable
+    from atomflow.cli.files import draw, write_json
 
-    (out / "hop.json").write_text(json.dumps(to_jsonable({**result.to_json(), **extra}), allow_nan=False))
+    write_json(out / "hop.json", {**result.to_json(), **extra})
     if result.images:
         ase.io.write(out / "path.extxyz", [image.to_ase() for image in result.images], format="extxyz")
 

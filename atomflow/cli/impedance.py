@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def impedance(
     interface_ohm_cm2: Annotated[float, typer.Option(help="Interface resistance to draw, both sides.")] = 0.0,
     exponent: Annotated[float, typer.Option(help="CPE exponent of the arcs; 1 is a capacitor.")] = 0.9,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Nyquist plot (.png, .pdf), or .csv.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Turn conductivities of atoms' models into the resistances of a disc, beside the publication's.
 
@@ -100,6 +101,10 @@ def _campaign(folder: Path, temperature: float, grain_size_um: float, relative_d
     output.show(_ceramics_text(result))
 
 
+#: Farther from 25 °C the publication's conductivities are not drawn beside.
+_NEAR_ROOM_K = 5.0
+
+
 def _ceramics_text(result: CeramicsResult) -> str:
     from atomflow.plain import table
 
@@ -122,7 +127,9 @@ def _ceramics_text(result: CeramicsResult) -> str:
 
 
 def _draw_ceramics(result: CeramicsResult, out: Path) -> None:
+    """Every total with its interval; the publication's beside where the temperature is near its own."""
     from atomflow.cli.files import draw
+    from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K
 
     def paint(axis: Any) -> None:
         for place, row in enumerate(result.ceramics):
@@ -132,11 +139,14 @@ def _draw_ceramics(result: CeramicsResult, out: Path) -> None:
                               color="black", ms=4, capsize=2)
             elif total.high is not None:
                 axis.plot(total.high, place, "<", color="black", ms=5)
-        for key, colour in (("total_bare_S_per_cm", "#0072B2"), ("total_x0.2_S_per_cm", "#D55E00")):
-            axis.axvline(result.publication[key], color=colour, lw=0.8)
+        if abs(result.temperature_K - ROOM_TEMPERATURE_K) < _NEAR_ROOM_K:
+            for key, colour, name in (("total_bare_S_per_cm", "#0072B2", "bare"),
+                                      ("total_x0.2_S_per_cm", "#D55E00", "x = 0.2")):
+                axis.axvline(result.publication[key], color=colour, lw=0.8, label=f"publication, 25 °C, {name}")
+            axis.legend(frameon=False, fontsize=7)
         axis.set_yticks(range(len(result.ceramics)), [f"{row.grain} | {row.layer}" for row in result.ceramics])
         axis.set_xscale("log")
-        axis.set_xlabel(f"total σ at {result.temperature_K:g} K / S cm⁻¹ (lines: publication, 25 °C, bare and x = 0.2)")
+        axis.set_xlabel(f"total σ at {result.temperature_K:g} K / S cm⁻¹")
 
     draw(out, paint, (6.0, 1.2 + 0.35 * len(result.ceramics)))
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atomflow.cli.options import Device, Dtype, Group, Json, Potential, Threads, Trust
 from atomflow.errors import InputError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True,
+if TYPE_CHECKING:
+    from atomflow.interfaces.translation import SearchConfig
+
+app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
                   help="Energies of boundaries, surfaces and contacts with a potential.")
 
-Potential = Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file; see potential list.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Dtype = Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")]
-Trust = Annotated[bool, typer.Option("--trust-model", help="Load a pickled model.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")]
 Fmax = Annotated[float, typer.Option(help="Largest force left, eV/Å.")]
+GridA = Annotated[float, typer.Option(help="Distance of translations, Å.")]
+Shortlist = Annotated[int, typer.Option(help="How many are relaxed a little.")]
+ShortSteps = Annotated[int, typer.Option(help="Steps of that.")]
+Finalists = Annotated[int, typer.Option(help="How many are relaxed to the end.")]
 MaxSteps = Annotated[int, typer.Option(help="Steps of a relaxation at most.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
@@ -27,10 +29,10 @@ def search(
     cell: Annotated[Path, typer.Argument(help="Boundary, from atomflow build boundary (.extxyz).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder: best.extxyz, search.json, the journal.")],
     potential: Potential = None,
-    grid_a: Annotated[float, typer.Option(help="Distance of translations, Å.")] = 1.0,
-    shortlist: Annotated[int, typer.Option(help="How many are relaxed a little.")] = 8,
-    short_steps: Annotated[int, typer.Option(help="Steps of that.")] = 12,
-    finalists: Annotated[int, typer.Option(help="How many are relaxed to the end.")] = 3,
+    grid_a: GridA = 1.0,
+    shortlist: Shortlist = 8,
+    short_steps: ShortSteps = 12,
+    finalists: Finalists = 3,
     fmax: Fmax = 0.03,
     max_steps: MaxSteps = 250,
     bulk: Annotated[Path | None, typer.Option(help="Crystal that the grains were cut from, if it was yours.")] = None,
@@ -48,25 +50,25 @@ def search(
     """
     from atomflow.cell import read_cell
     from atomflow.cli import interface_text, output
-    from atomflow.config import parse
+    from atomflow.cli.files import write_json
+    from atomflow.cli.loading import load_potential, set_threads, warn_of
     from atomflow.md.signals import StopRequest
 
-    built, chosen = read_cell(cell), _load(potential, device, dtype, trust_model, threads)
-    crystal = None if bulk is None else read_cell(bulk)
+    built, crystal = read_cell(cell), None if bulk is None else read_cell(bulk)
+    set_threads(threads)
     from atomflow import interfaces
-    from atomflow.interfaces.translation import SearchConfig
 
-    settings = parse(SearchConfig, {"grid_A": grid_a, "shortlist": shortlist, "short_steps": short_steps,
-                                    "finalists": finalists, "fmax_eV_per_A": fmax, "max_steps": max_steps},
-                     "interface search")  # fmt: skip
-    _warn(chosen, built)
+    chosen = load_potential(potential, device, dtype, trust_model)
+
+    settings = _search_settings("interface search", grid_a, shortlist, short_steps, finalists, fmax, max_steps)
+    warn_of(chosen, built)
     with StopRequest() as stop:
         found = interfaces.search(built, chosen, out, settings, output.say, lambda: stop.received is not None)
     energy = None
     if found.n_boundaries == 2:
         energy = interfaces.boundary_energy(found.cell, chosen, crystal, fmax, max_steps, None, output.say, found.built)
     result = {**found.to_json(), "best": out / "best.extxyz", "energy": energy}
-    _write_json(out / "search.json", result)
+    write_json(out / "search.json", result)
     if json_:
         output.emit_json(result)
         return
@@ -99,15 +101,19 @@ def energy(
       atomflow interface energy search/best.extxyz -p atomflow-nzsp-0
       atomflow interface energy slab.extxyz -p atomflow-nzsp-0 --thicker
     """
-    from atomflow.cell import read_cell, write_cell
+    from atomflow.cell import check_writable, read_cell, write_cell
     from atomflow.cli import interface_text, output
+    from atomflow.cli.loading import load_potential, set_threads, warn_of
 
     start, crystal = read_cell(cell), None if bulk is None else read_cell(bulk)
     prices = _prices(mu or [])
-    chosen = _load(potential, device, dtype, trust_model, threads)
+    if out is not None:
+        check_writable(out)
+    set_threads(threads)
     from atomflow.interfaces.energy import boundary_energy, is_slab, surface_energy, with_thicker
 
-    _warn(chosen, start)
+    chosen = load_potential(potential, device, dtype, trust_model)
+    warn_of(chosen, start)
     if is_slab(start):
         found = surface_energy(start, chosen, crystal, fmax, max_steps, output.say)
     else:
@@ -143,14 +149,19 @@ def adhesion(
     Example:
       atomflow interface adhesion contact.extxyz -p atomflow-nzsp-zbo
     """
-    from atomflow.cell import write_cell
+    from atomflow.cell import check_writable, write_cell
     from atomflow.cli import interface_text, output
     from atomflow.cli.build_parts import cell_of
+    from atomflow.cli.loading import load_potential, set_threads, warn_of
 
-    start, chosen = cell_of(cell), _load(potential, device, dtype, trust_model, threads)
+    start = cell_of(cell)
+    if out is not None:
+        check_writable(out)
+    set_threads(threads)
     from atomflow import interfaces
 
-    _warn(chosen, start)
+    chosen = load_potential(potential, device, dtype, trust_model)
+    warn_of(chosen, start)
     found = interfaces.adhesion(start, chosen, not rigid, not as_is, fmax, max_steps, output.say)
     if out is not None:
         write_cell(found.cell, out)
@@ -169,10 +180,10 @@ def compare_dft(
     thicker: Annotated[bool, typer.Option(help="Also with grains twice as thick.")] = True,
     cuts: Annotated[int, typer.Option(help="How many cuts of each plane are searched.", min=1)] = 2,
     surfaces: Annotated[bool, typer.Option(help="Also the published surfaces.")] = True,
-    grid_a: Annotated[float, typer.Option(help="Distance of translations, Å.")] = 1.0,
-    shortlist: Annotated[int, typer.Option(help="How many are relaxed a little.")] = 8,
-    short_steps: Annotated[int, typer.Option(help="Steps of that.")] = 12,
-    finalists: Annotated[int, typer.Option(help="How many are relaxed to the end.")] = 3,
+    grid_a: GridA = 1.0,
+    shortlist: Shortlist = 8,
+    short_steps: ShortSteps = 12,
+    finalists: Finalists = 3,
     fmax: Fmax = 0.03,
     max_steps: MaxSteps = 300,
     device: Device = "auto",
@@ -188,21 +199,22 @@ def compare_dft(
       atomflow interface compare-dft -p atomflow-nzsp-0 -o beside-dft/
     """
     from atomflow.cli import interface_text, output
-    from atomflow.config import parse
+    from atomflow.cli.files import write_json
+    from atomflow.cli.loading import load_potential, set_threads
     from atomflow.md.signals import StopRequest
 
     planes = [_plane(text) for text in plane] if plane else None
-    chosen = _load(potential, device, dtype, trust_model, threads)
+    if not thickness > 0:
+        raise InputError(f"--thickness must be positive, not {thickness:g}")
+    set_threads(threads)
     from atomflow import interfaces
-    from atomflow.interfaces.translation import SearchConfig
 
-    settings = parse(SearchConfig, {"grid_A": grid_a, "shortlist": shortlist, "short_steps": short_steps,
-                                    "finalists": finalists, "fmax_eV_per_A": fmax, "max_steps": max_steps},
-                     "interface compare-dft")  # fmt: skip
+    chosen = load_potential(potential, device, dtype, trust_model)
+    settings = _search_settings("interface compare-dft", grid_a, shortlist, short_steps, finalists, fmax, max_steps)
     with StopRequest() as stop:
         found = interfaces.compare_dft(chosen, out, planes, surfaces, thicker, cuts, thickness, settings, output.say,
                                        lambda: stop.received is not None)  # fmt: skip
-    _write_json(out / "comparison.json", found)
+    write_json(out / "comparison.json", found)
     if json_:
         output.emit_json(found)
         return
@@ -217,22 +229,13 @@ def _plane(text: str) -> tuple[int, int, int]:
     return h, k, l
 
 
-def _load(potential: str | None, device: str, dtype: str, trust_model: bool, threads: int | None) -> Any:
-    from atomflow.cli.md import _set_threads
+def _search_settings(where: str, grid_a: float, shortlist: int, short_steps: int, finalists: int, fmax: float,
+                     max_steps: int) -> SearchConfig:
+    from atomflow.config import parse
+    from atomflow.interfaces.translation import SearchConfig
 
-    _set_threads(threads)
-    from atomflow import potentials
-
-    return potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
-
-
-def _warn(chosen: Any, cell: Any) -> None:
-    from atomflow.cli import output
-
-    chosen.check_elements(cell.numbers)
-    caution = chosen.identity.caution(cell.numbers)
-    if caution:
-        output.say(f"warning: {caution}")
+    return parse(SearchConfig, {"grid_A": grid_a, "shortlist": shortlist, "short_steps": short_steps,
+                                "finalists": finalists, "fmax_eV_per_A": fmax, "max_steps": max_steps}, where)
 
 
 def _prices(texts: list[str]) -> dict[str, float]:
@@ -244,11 +247,3 @@ def _prices(texts: list[str]) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--mu {text} is not an element and an energy; write it like Na=-1.31") from None
     return table
-
-
-def _write_json(path: Path, value: Any) -> None:
-    import json
-
-    from atomflow.plain import to_jsonable
-
-    path.write_text(json.dumps(to_jsonable(value), indent=2, allow_nan=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 from typing import Any
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run the command line and return its exit code."""
+    argv = [re.sub(r"^--output(?=$|=)", "--out", word) for word in argv]  # its former name
     try:
         result = typer.main.get_command(app).main(args=argv, prog_name="atomflow", standalone_mode=False)
         return result if isinstance(result, int) else EXIT_DONE

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
 from atomflow.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Run molecular dynamics, or resume a run.")
@@ -16,7 +16,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Run molecul
 @app.command()
 def md(
     cell: Path | None = typer.Argument(None, help="Cell to start from: extxyz, CIF, POSCAR, anything ASE reads."),
-    potential: str | None = typer.Option(None, "-p", "--potential", help="Name or model file; see potential list."),
+    potential: Potential = None,
     temperature: float | None = typer.Option(None, "-T", "--temperature", help="K"),
     temperature_end: float | None = typer.Option(None, help="K; ramp the target to this during production."),
     time_ps: float | None = typer.Option(None, help="Length of production in ps."),
@@ -37,11 +37,11 @@ def md(
     committee: str | None = typer.Option(None, help="Model files, separated by commas, whose disagreement is doubt."),
     doubt_warn: float | None = typer.Option(None, help="eV/Å of disagreement that is a warning; the potential's own."),
     doubt_stop: float | None = typer.Option(None, help="eV/Å of disagreement that ends the run."),
-    device: str = typer.Option("auto", help="auto, cpu or cuda."),
-    dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
-    trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
-    threads: int | None = typer.Option(None, help="CPU threads; OMP_NUM_THREADS, else 1."),
-    as_json: bool = typer.Option(False, "--json", help="Print the run's manifest as JSON."),
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
 ) -> None:
     """Run molecular dynamics of CELL into a run folder, or go on with one.
 
@@ -52,11 +52,13 @@ def md(
       atomflow md cell.extxyz -p chgnet -T 900 --time-ps 20 --equilibration-ps 2 --seed 1 -o run
       atomflow md --resume run
     """
+    from atomflow.cli.loading import set_threads
+
     if resume is not None:
         if cell is not None or out is not None:
             raise InputError("--resume takes everything from the run folder; leave CELL and --out away")
-        _set_threads(threads)
-        _report(_resume(resume, potential, device, dtype, trust_model), as_json)
+        set_threads(threads)
+        _report(_resume(resume, potential, device, dtype, trust_model), json_)
         return
     given = {"CELL": cell, "--temperature": temperature, "--time-ps": time_ps, "--out": out}
     missing = [name for name, value in given.items() if value is None]
@@ -72,9 +74,9 @@ def md(
         "checkpoint_interval_ps": checkpoint_interval_ps, "seed": seed,
         "held_regions": hold or (), "doubt_warn_eV_per_A": doubt_warn, "doubt_stop_eV_per_A": doubt_stop,
     }, "md options")
-    _set_threads(threads)
+    set_threads(threads)
     files = tuple(part for part in (committee or "").split(",") if part)
-    _report(_start(cell, potential, config, out, device, dtype, trust_model, files), as_json)
+    _report(_start(cell, potential, config, out, device, dtype, trust_model, files), json_)
 
 
 def _start(
@@ -85,11 +87,11 @@ def _start(
     from atomflow.cli import output
 
     cell = read_cell(cell_path)
-    from atomflow import md, potentials
+    from atomflow import md
+    from atomflow.cli.loading import load_potential
     from atomflow.md.progress import printer
 
-    chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model,
-                             committee=committee)
+    chosen = load_potential(name, device, dtype, trust_model, committee)
     head = (f"{cell.formula}: {config.ensemble} at {config.temperature_K:g} K, {config.time_ps:g} ps with "
             f"{chosen.identity.name} ({chosen.identity.dtype}) on {chosen.device.type}")
     return md.run(cell, chosen, config, out, {"structure": cell_path.stem}, printer(), lambda: output.say(head))
@@ -111,23 +113,12 @@ def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model
     return md.resume(folder, chosen or None, progress=printer(), device=device, trust_model=trust_model)
 
 
-def _set_threads(threads: int | None) -> None:
-    """Torch's CPU threads, on purpose: on a busy machine two are far slower than one."""
-    wanted = threads if threads is not None else int(os.environ.get("OMP_NUM_THREADS", "1") or 1)
-    if wanted < 1:
-        raise InputError("--threads must be at least 1")
-    os.environ["OMP_NUM_THREADS"] = str(wanted)
-    import torch
-
-    torch.set_num_threads(wanted)
-
-
-def _report(manifest: dict[str, Any], as_json: bool) -> None:
+def _report(manifest: dict[str, Any], json_: bool) -> None:
     from atomflow.cli import output
 
     for warning in manifest["warnings"]:
         output.say(f"warning: {warning}")
-    if as_json:
+    if json_:
         output.emit_json(manifest)
         return
     summary, config = manifest["summary"], manifest["config"]

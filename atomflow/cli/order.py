@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def order(
     contact: Annotated[bool, typer.Option("--contact", help="What formed at a metal contact, over time.")] = False,
     along: Annotated[str, typer.Option(help="With --contact: across the regions, x, y or z (a, b or c).")] = "z",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="g(r), or depths, as .csv or drawn (.png).")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Short-range order with intervals, over frames and replicas.
 
@@ -41,9 +42,12 @@ def order(
       atomflow order CONTACT_RUN --contact
     """
     from atomflow.cli import output
+    from atomflow.cli.files import check_ending, write_rdf
     from atomflow.order import accept, measure
     from atomflow.order.glass import film_region
 
+    if out is not None:
+        check_ending(out)
     if contact:
         if glass or pairs or region:
             raise InputError("--contact has its own pairs, in all regions: leave --glass, --pairs and --region away")
@@ -60,8 +64,6 @@ def order(
                      region)
     verdict = accept(result) if glass else None
     if out is not None:
-        from atomflow.cli.files import write_rdf
-
         write_rdf(result, out)
     if json_:
         output.emit_json({**result.to_json(), **({"glass": verdict} if verdict else {})})

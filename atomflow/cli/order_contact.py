@@ -12,11 +12,8 @@ def show_contact(
 ) -> None:  # fmt: skip
     """Measure and print; the depth profile goes to ``out``."""
     from atomflow.cli import output
-    from atomflow.cli.files import check_ending
     from atomflow.order.contact import contact, text
 
-    if out is not None:
-        check_ending(out)
     found = contact(where, along, frames, discard_ps, cutoffs_A)
     if out is not None:
         _write(found, out)

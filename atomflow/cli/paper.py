@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from atomflow.cli.options import Group, Json
+
 app = typer.Typer(
+    cls=Group,
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -15,7 +18,7 @@ app = typer.Typer(
 @app.command("list")
 def list_(
     group: str | None = typer.Option(None, "--group", "-g", help="Only this group, e.g. conductivity or Ea."),
-    json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    json_: Json = False,
 ) -> None:
     """List the printed values, the derived ones and the literature anchors.
 
@@ -31,7 +34,7 @@ def list_(
     printed = paper.values(group)
     derived = [] if group else list(paper.derived().values())
     anchors = [] if group else list(paper.load().anchors.values())
-    if json:
+    if json_:
         output.emit_json({"values": printed, "derived": derived, "literature": anchors})
         return
     rows = [[v.id, v.quantity, v.text(), v.conditions, v.where] for v in printed]
@@ -47,7 +50,7 @@ def list_(
 @app.command()
 def show(
     name: str = typer.Argument(..., metavar="ID", help="fc.Ea1, d.RSE, lit.Ea_bulk, INC-02, ..."),
-    json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    json_: Json = False,
 ) -> None:
     """Show one value, derived value, literature anchor or check with everything known of it.
 
@@ -59,7 +62,7 @@ def show(
     from atomflow.cli import output
 
     item = paper.get(name)
-    if json:
+    if json_:
         output.emit_json(item)
         return
     fields = {key: value for key, value in item.to_json().items() if value not in (None, "", [], ())}
@@ -71,7 +74,7 @@ def show(
 
 
 @app.command()
-def check(json: bool = typer.Option(False, "--json", help="One JSON object on standard output.")) -> None:
+def check(json_: Json = False) -> None:
     """Run the consistency checks of the publication. An inconsistent publication is a finding, not a failure: exit 0.
 
     \b
@@ -83,7 +86,7 @@ def check(json: bool = typer.Option(False, "--json", help="One JSON object on st
 
     checks, remarks = paper.check(), paper.load().remarks
     counts = {status: sum(c.status == status for c in checks) for status in ("ok", "inconsistent", "cannot decide")}
-    if json:
+    if json_:
         output.emit_json({
             "checks": checks,
             "counts": counts,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,15 +20,15 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Phonons of 
 def phonon(
     cell: Annotated[Path, typer.Argument(help="Cell relaxed with the same potential (atomflow relax --fmax 0.001).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for phonons.json, bands.png, dos.csv.")],
-    potential: Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file.")] = None,
+    potential: Potential = None,
     supercell: Annotated[str | None, typer.Option(help="Repeats, like 1,2,2; up to 10 Å if not given.")] = None,
     displacement_a: Annotated[float, typer.Option(help="Displacement in Å.")] = 0.01,
     temperature: Annotated[float, typer.Option("--temperature", "-T", help="For the heat capacity, K.")] = 298.15,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")] = "float64",
-    trust_model: Annotated[bool, typer.Option("--trust-model", help="Load a pickled model.")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
 ) -> None:
     """Finite displacements by phonopy; imaginary modes are named by who moves.
 
@@ -38,16 +39,16 @@ def phonon(
     """
     from atomflow.cell import read_cell
     from atomflow.cli import output
-    from atomflow.cli.md import _set_threads
+    from atomflow.cli.files import make_folder
+    from atomflow.cli.loading import load_potential, set_threads
 
     start = read_cell(cell)
     repeats = _repeats(supercell)
-    _folder(out)
-    _set_threads(threads)
-    from atomflow import potentials
+    make_folder(out)
+    set_threads(threads)
     from atomflow.lattice import phonons
 
-    chosen = potentials.load(potential or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+    chosen = load_potential(potential, device, dtype, trust_model)
 
     def progress(done: int, of: int) -> None:
         if done == of or done % 10 == 0:
@@ -70,21 +71,10 @@ def _repeats(text: str | None) -> list[int] | None:
         raise InputError(f"--supercell {text} is not three whole numbers; write it like 1,2,2") from None
 
 
-def _folder(out: Path) -> None:
-    """Make the folder before anything is computed."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {out}: {error.strerror or error}") from None
-
-
 def _write(result: PhononResult, out: Path) -> None:
-    import json
+    from atomflow.cli.files import draw, write_csv, write_json
 
-    from atomflow.cli.files import draw, write_csv
-    from atomflow.plain import to_jsonable
-
-    (out / "phonons.json").write_text(json.dumps(to_jsonable(result), allow_nan=False))
+    write_json(out / "phonons.json", result)
     write_csv(out / "dos.csv", result.dos)
 
     def paint(axis: Any) -> None:

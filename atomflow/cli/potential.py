@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from atomflow.cli import potential_card, potential_distill, potential_doubt, potential_loops, potential_stability
+from atomflow.cli.options import Device, Dtype, Group, Json, Trust
 from atomflow.errors import InputError
 
 app = typer.Typer(
+    cls=Group,
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -18,14 +20,10 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="A name of `atomflow potential list`, or a model file.", show_default=False)]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")]
-Dtype = Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")]
-Trust = Annotated[bool, typer.Option("--trust-model", help="Open a pickled model whose checksum is not known.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
+def list_(json_: Json = False) -> None:
     """Every potential that atomflow knows by name, and whether its file is here.
 
     \b
@@ -38,7 +36,7 @@ def list_(json: Json = False) -> None:
     from atomflow.potentials.registry import entries
 
     rows = [{"name": name, "here": availability(name), **entry.model_dump()} for name, entry in entries().items()]
-    if json:
+    if json_:
         output.emit_json({"potentials": rows})
         return
     table = [[row["name"], row["here"], row["elements"], row["licence"], row["trained_for"]] for row in rows]
@@ -47,7 +45,7 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Name, trust_model: Trust = False, json: Json = False) -> None:
+def show(name: Name, trust_model: Trust = False, json_: Json = False) -> None:
     """What is known of a potential: source, citation, licence, checksum; a model file is opened for it.
 
     \b
@@ -63,7 +61,7 @@ def show(name: Name, trust_model: Trust = False, json: Json = False) -> None:
         facts: dict[str, Any] = loaded.identity.model_dump()
     else:
         facts = {"name": name, **registry.entry(name).model_dump(), "here": availability(name)}
-    if json:
+    if json_:
         output.emit_json(facts)
         return
     facts["committee"] = [member["file"] for member in facts.get("committee", ())]
@@ -80,7 +78,7 @@ def check(
     device: Device = "auto",
     dtype: Dtype = "float32",
     trust_model: Trust = False,
-    json: Json = False,
+    json_: Json = False,
 ) -> None:
     """Try a potential on a cell: elements, precision, forces and stress against the energy's slope, time a call.
 
@@ -98,7 +96,7 @@ def check(
     structure = read_cell(cell)
     loaded = load(name, device=device, dtype="float64", trust_model=trust_model)
     report = run_check(loaded, structure, dtype=dtype)
-    if json:
+    if json_:
         output.emit_json(report.model_dump())
     else:
         for label, value in report.lines():
@@ -111,11 +109,11 @@ def check(
 def evaluate(
     name: Name,
     frames: Annotated[Path, typer.Argument(help="Any trajectory or structure file ASE reads.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Extended XYZ file to write.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Extended XYZ file to write.", show_default=False)],
     device: Device = "auto",
     dtype: Dtype = "float32",
     trust_model: Trust = False,
-    json: Json = False,
+    json_: Json = False,
 ) -> None:
     """Energy, forces and stress of every frame, as extended XYZ that ASE and OVITO read.
 
@@ -136,7 +134,7 @@ def evaluate(
             output.say(f"{count} frames")
 
     count = evaluate_file(loaded, frames, out, progress)
-    if json:
+    if json_:
         output.emit_json({"frames": count, "output": out, "potential": loaded.identity.model_dump()})
     else:
         output.show(f"{count} frame{'s' if count != 1 else ''} evaluated with {loaded.identity.name}: {out}")
@@ -145,8 +143,9 @@ def evaluate(
 @app.command()
 def convert(
     model: Annotated[Path, typer.Argument(help="A pickled MACE model.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--output", help="File to write: NAME.mace.npz.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: NAME.mace.npz.", show_default=False)],
     trust_model: Trust = False,
+    json_: Json = False,
 ) -> None:
     """Write a MACE model in the portable form, which runs no code of its author's and needs no trust to open.
 
@@ -160,7 +159,7 @@ def convert(
     if not model.is_file():
         raise InputError(f"there is no model file {model}")
     save_portable(open_module(model, trust_model=trust_model), out)
-    output.show(f"{model} written as {out}")
+    output.emit_json({"model": out, "from": model}) if json_ else output.show(f"{model} written as {out}")
 
 
 potential_distill.mount(app)

@@ -7,12 +7,13 @@ from typing import Any
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError, RunFailed
 
 
 def card(
     model: str = typer.Argument(..., help="Folder written by `train`, a model file, or a name of `list`."),
-    out: Path = typer.Option(Path("card.html"), "-o", "--output", help="HTML file; the same as JSON beside it."),
+    out: Path = typer.Option(Path("card.html"), "-o", "--out", help="HTML file; the same as JSON beside it."),
     checks: str = typer.Option("all", help="all, quick, none, or some: lattice,energies,eos,phonons,hops,..."),
     teacher: str = typer.Option(None, help="7net-l3i5, 7net-0, chgnet, mace:FILE: sections then compare with it."),
     python: str = typer.Option(None, help="Interpreter of the teacher's environment; one is made (needs the "
@@ -21,8 +22,10 @@ def card(
     settings: Path = typer.Option(None, help="YAML: lengths, seeds, temperatures of the sections."),
     work: Path = typer.Option(None, help="Where sections are kept; OUT without its suffix, plus .work, if not given."),
     boundary_energies: Path = typer.Option(None, help="JSON that `interface compare-dft --json` prints."),
+    dft_points: Path = typer.Option(None, help="Folder of density functional points; those of a source checkout, if "
+                                               "not given."),
     estimate: bool = typer.Option(False, "--estimate", help="Only say how long it would take."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    json_: Json = False,
 ) -> None:
     """Measure a student: errors on held-out systems, and what force errors do not show. Resumable, section by section.
 
@@ -42,6 +45,8 @@ def card(
 
     names = runner.choose(checks)
     wanted = parse(CardSettings, read_yaml(settings) if settings else {}, str(settings))
+    if boundary_energies is not None and not boundary_energies.is_file():
+        raise InputError(f"there is no file {boundary_energies}")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
     student = potentials.load(model)
@@ -52,7 +57,7 @@ def card(
     folder = work or out.with_suffix(".work")
     asked, no_teacher = _teacher(teacher, python, folder, output.say)
     context = Context(student, model, Here(student, folder / "student"), asked, no_teacher, wanted, folder, output.say,
-                      boundary_energies, frames)
+                      boundary_energies, frames, dft_points or cards.shipped_dft_points())
     if names:
         price = runner.price(context, names)
         for name, seconds in price.seconds.items():

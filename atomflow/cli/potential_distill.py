@@ -6,13 +6,14 @@ from pathlib import Path
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 
 def sample(
     config: Path = typer.Argument(..., help="Sampling configuration (YAML)."),
-    out: Path = typer.Option(..., "-o", "--output", help="Folder of the pool; pool.npz is written into it."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder of the pool; pool.npz is written into it."),
+    json_: Json = False,
 ) -> None:
     """Sample configurations of a material for labelling: seeded, split into training and test by system.
 
@@ -41,11 +42,11 @@ def sample(
 def label(
     pool: Path = typer.Argument(..., help="Pool written by `sample`."),
     teacher: str = typer.Option("7net-l3i5", help="7net-l3i5, 7net-0, chgnet, mace:FILE."),
-    out: Path = typer.Option(..., "-o", "--output", help="Folder of the labels; run again to resume."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder of the labels; run again to resume."),
     python: str = typer.Option(
         None, help="Interpreter of the teacher's environment; one is made (needs the network) when not given."
     ),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    json_: Json = False,
 ) -> None:
     """Label a pool with a teacher's energies, forces and stresses, in the teacher's own environment. Resumable.
 
@@ -71,8 +72,8 @@ def label(
 
 def train(
     config: Path = typer.Argument(..., help="Student configuration (YAML)."),
-    out: Path = typer.Option(..., "-o", "--output", help="Folder of the model; run again to resume."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder of the model; run again to resume."),
+    json_: Json = False,
 ) -> None:
     """Train a student with mace-torch on a labelled set, and write it in the portable format. Resumable.
 

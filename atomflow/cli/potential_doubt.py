@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from atomflow.cli.options import Device, Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def doubt(
     family: list[str] = typer.Option([], help="With --labelled: only frames of this family; may be repeated."),
     limit: list[float] = typer.Option([], help="With --labelled: limits to try, eV/Å; may be repeated."),
     set_limit: bool = typer.Option(False, "--set-limit", help="Keep the suggested limit in the folder given by -p."),
-    device: str = typer.Option("auto", help="auto, cpu or cuda."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    device: Device = "auto",
+    json_: Json = False,
 ) -> None:
     """How far the members of a committee disagree about forces, by frame and element; or what that is worth.
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import typer
 
+from atomflow.cli.options import Json
+
 
 def pareto(
     config: Path = typer.Argument(..., help="Shapes and the budget they share (YAML)."),
-    out: Path = typer.Option(..., "-o", "--output", help="Folder of the front; run again to resume."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder of the front; run again to resume."),
+    json_: Json = False,
 ) -> None:
     """Speed against error: train students of several shapes on one budget, measure and time them in one run. Resumable.
 
@@ -36,8 +38,8 @@ def pareto(
 
 def active(
     config: Path = typer.Argument(..., help="Where to look, whom to ask, how to train, when to stop (YAML)."),
-    out: Path = typer.Option(..., "-o", "--output", help="Folder of the rounds; run again to resume."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder of the rounds; run again to resume."),
+    json_: Json = False,
 ) -> None:
     """Rounds of dynamics with the student, labels for doubtful frames, and training, until a criterion. Resumable.
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import typer
 
+from atomflow.cli.options import Device, Json
 from atomflow.errors import InputError
 
 
 def stability(
     model: str = typer.Argument(..., help="Folder written by `train`, a model file, or a name of `list`."),
-    work: Path = typer.Option(..., "-o", "--work", help="Where the runs are kept; the same as `card --work`."),
+    work: Path = typer.Option(..., "-o", "--out", help="Where the runs are kept; the same as `card --work`."),
     settings: Path = typer.Option(None, help="YAML of `card --settings`: seeds, temperatures, lengths."),
     minutes: float = typer.Option(None, min=0, help="At most so long for each system; the next call goes on."),
     report: bool = typer.Option(False, "--report", help="Only say how far they came; another process may be running."),
-    device: str = typer.Option("auto", help="auto, cpu or cuda."),
-    json_: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    device: Device = "auto",
+    json_: Json = False,
 ) -> None:
     """Run seeds of NZSP and of zinc borate at high temperature until they blow up or their time is over.
 

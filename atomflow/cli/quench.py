@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Melt and qu
 @app.command()
 def quench(
     cell: Path | None = typer.Argument(None, help="Packing or sealed boundary, from atomflow build glass | sealed."),
-    potential: str | None = typer.Option(None, "-p", "--potential", help="Name or model file; see potential list."),
+    potential: Potential = None,
     out: Path | None = typer.Option(None, "-o", "--out", help="Folder; the same command goes on with one begun."),
     resume: Path | None = typer.Option(None, help="Go on with the quench in this folder; nothing else is needed."),
-    replicas: int = typer.Option(1, help="Quenches that differ in their seed."),
+    replicas: int = typer.Option(1, min=1, help="Quenches that differ in their seed."),
     melt_temperature: float = typer.Option(3000.0, help="K; above 2500 K."),
     melt_ps: float = typer.Option(5.0, help="Time in the melt, ps."),
     rate: float = typer.Option(100.0, "--rate-K-per-ps", help="Of all cooling; 1 K/ps is 10^12 K/s."),
@@ -34,11 +35,11 @@ def quench(
     hold: bool = typer.Option(True, "--in-place/--free", help="Hold grains until the anneal, or hold nothing."),
     relax: bool = typer.Option(False, "--relax", help="Relax the last frame and its cell."),
     seed: int = typer.Option(1, help="Of the first replica; the next ones count up."),
-    device: str = typer.Option("auto", help="auto, cpu or cuda."),
-    dtype: str = typer.Option("float32", help="Precision of the model: float32 or float64."),
-    trust_model: bool = typer.Option(False, "--trust-model", help="Load a pickled model of unknown checksum."),
-    threads: int | None = typer.Option(None, help="CPU threads; OMP_NUM_THREADS, else 1."),
-    as_json: bool = typer.Option(False, "--json", help="Print the quench's manifest as JSON."),
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_model: Trust = False,
+    threads: Threads = None,
+    json_: Json = False,
 ) -> None:
     """Melt CELL, quench it by stages, anneal it and let it find its own volume.
 
@@ -51,14 +52,14 @@ def quench(
       atomflow quench --resume glass
       atomflow order glass --glass
     """
-    from atomflow.cli.md import _set_threads
+    from atomflow.cli.loading import set_threads
     from atomflow.quench.config import QuenchConfig
 
     if resume is not None:
         if cell is not None or out is not None:
             raise InputError("--resume takes everything from the folder; leave CELL and --out away")
-        _set_threads(threads)
-        _report(_resume(resume, device, trust_model), resume, as_json)
+        set_threads(threads)
+        _report(_resume(resume, device, trust_model), resume, json_)
         return
     if cell is None or out is None:
         missing = [name for name, value in (("CELL", cell), ("--out", out)) if value is None]
@@ -69,8 +70,8 @@ def quench(
         "settle_ps": settle_ps, "timestep_fs": timestep_fs, "frame_interval_fs": frame_interval_fs, "hold": hold,
         "relax": relax, "seed": seed,
     }, "quench options")  # fmt: skip
-    _set_threads(threads)
-    _report(_start(cell, potential, config, out, replicas, device, dtype, trust_model), out, as_json)
+    set_threads(threads)
+    _report(_start(cell, potential, config, out, replicas, device, dtype, trust_model), out, json_)
 
 
 def _start(
@@ -81,17 +82,16 @@ def _start(
     from atomflow.cli import output
 
     cell = read_cell(path)
-    from atomflow import potentials, quench
+    from atomflow import quench
+    from atomflow.cli.loading import load_potential, warn_of
     from atomflow.md.progress import printer
 
-    chosen = potentials.load(name or potentials.DEFAULT, device=device, dtype=dtype, trust_model=trust_model)
+    chosen = load_potential(name, device, dtype, trust_model)
     plan, held = quench.stages(config, cell), quench.held_regions(cell, config)
     steps = replicas * sum(stage.steps for stage in plan)
+    warn_of(chosen, cell)
     output.say(f"{cell.formula}: {len(plan)} stages, {steps:,} steps with {chosen.identity.name} on "
                f"{chosen.device.type}" + (f"; held until the anneal: {', '.join(held)}" if held else ""))
-    caution = chosen.identity.caution(cell.numbers)
-    if caution:
-        output.say(f"warning: {caution}")
     return quench.run(cell, chosen, config, out, replicas, {"structure": path.stem}, printer())
 
 
@@ -102,12 +102,12 @@ def _resume(folder: Path, device: str, trust_model: bool) -> dict[str, Any]:
     return quench.resume(folder, progress=printer(), device=device, trust_model=trust_model)
 
 
-def _report(manifest: dict[str, Any], folder: Path, as_json: bool) -> None:
+def _report(manifest: dict[str, Any], folder: Path, json_: bool) -> None:
     from atomflow.cli import output
 
     for warning in manifest["warnings"]:
         output.say(f"warning: {warning}")
-    if as_json:
+    if json_:
         output.emit_json(manifest)
         return
     summary = manifest["summary"]

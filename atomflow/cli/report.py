@@ -6,16 +6,16 @@ from pathlib import Path
 
 import typer
 
+from atomflow.cli.options import Json
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Write one HTML report of a campaign.")
 
 
 @app.command()
 def report(
     folder: Path = typer.Argument(..., metavar="DIR", help="Campaign folder, or one run folder."),
-    output: Path | None = typer.Option(
-        None, "-o", "--output", metavar="FILE", help="HTML file; by default DIR/report.html."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object: the report and its figures."),
+    out: Path | None = typer.Option(None, "-o", "--out", metavar="FILE", help="HTML file; else DIR/report.html."),
+    json_: Json = False,
 ) -> None:
     """Write one self-contained HTML report of a campaign or a run, and its figures as PNG and PDF beside it.
 
@@ -23,12 +23,12 @@ def report(
     Example:
       atomflow report runs/quickstart
     """
-    from atomflow.cli import output as out
+    from atomflow.cli import output
     from atomflow.report import build
 
-    path = build(folder, output)
-    if as_json:
+    path = build(folder, out)
+    if json_:
         figures = sorted(str(p) for p in (path.parent / "figures").glob("*.p[nd][gf]"))
-        out.emit_json({"report": str(path), "figures": figures})
+        output.emit_json({"report": str(path), "figures": figures})
     else:
-        out.show(str(path))
+        output.show(str(path))

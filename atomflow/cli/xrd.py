@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def xrd(
     to_deg: Annotated[float, typer.Option("--to", help="Largest 2θ in degrees.")] = 60.0,
     fwhm_deg: Annotated[float, typer.Option(help="Width of the drawn lines in degrees.")] = 0.12,
     min_intensity: Annotated[float, typer.Option(help="List lines from this % of the strongest.")] = 3.0,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_: Json = False,
 ) -> None:
     """Lines of CELL for Cu Kα1 (1.54056 Å) and the Kα mean (1.54184 Å); a mixture's broadened pattern with -o.
 

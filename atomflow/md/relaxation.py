@@ -7,6 +7,7 @@ own would have to earn its keep against code that many people watch.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -79,8 +80,8 @@ def relax(
         RunStopped: only with a journal: SIGTERM, SIGINT or SIGUSR1 came.
         RunFailed: a force or the energy became something that is not a number.
     """
-    if fmax_eV_per_A <= 0 or max_steps < 1:
-        raise InputError("relaxation needs a positive fmax_eV_per_A and at least one step")
+    if not 0 < fmax_eV_per_A < math.inf or max_steps < 1:
+        raise InputError("relaxation needs a positive, finite fmax_eV_per_A (--fmax) and at least one step")
     potential.check_elements(cell.numbers)
     keep_freed_memory()
     try:

@@ -1,0 +1,28 @@
+"""Options and groups that many verbs share: one name and one help text for one thing, wherever it stands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from atomflow.errors import nearest
+
+Potential = Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file; see potential list.")]
+Device = Annotated[str, typer.Option(help="auto (cuda where there is one), cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="Precision of the model: float32 or float64.")]
+Trust = Annotated[bool, typer.Option("--trust-model", help="Load a pickled model of unknown checksum.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class Group(TyperGroup):
+    """Commands under a verb; a mistyped one is told the nearest."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            known = set(self.commands)
+            hint = nearest(args[0], known) or f": {', '.join(self.commands)}"
+            ctx.fail(f"there is no command '{args[0]}' under atomflow {ctx.info_name}{hint}")
+        return super().resolve_command(ctx, args)
