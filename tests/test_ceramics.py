@@ -11,7 +11,7 @@ from atomflow.cli.impedance import _ceramics_text
 from atomflow.cli.main import run
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.impedance.ceramics import NO_LAYER, _ceramic, ceramics
+from atomflow.impedance.ceramics import NO_LAYER, _ceramic, _ratios, ceramics
 from atomflow.transport.conductivity import siemens_per_cm
 
 KELVIN, D_GRAIN, D_DOPED, D_BARE = 800.0, 5e-5, 1e-4, 4e-5
@@ -77,6 +77,12 @@ def test_a_layer_that_nobody_passed_bounds_the_resistance_from_below(result):
 def test_the_puzzle_is_put_in_words(result):
     assert any(note.startswith("grain zn-doped over grain bulk: ") for note in result.notes)
     assert any("INC-10" in note for note in result.notes)
+    assert any(note.startswith("layer sealed over layer bare: < ") for note in result.notes)
+    bare = Estimate(1.0, 0.5, 2.0)
+    assert _ratios("layer", {"a": bare, "b": Estimate.upper_limit(3.0), "c": Estimate.upper_limit(0.4)})[:2] == [
+        "layer b over layer a: < 3 (within the intervals)", "layer c over layer a: < 0.4 (beyond the intervals)"]
+    assert _ratios("layer", {"b": Estimate(1.0, 0.5, 2.0), "a": Estimate.upper_limit(3.0)}) == [
+        "layer b over layer a: not known"]
     said = _ceramics_text(result)
     assert "synthetic random walk at 800 K" in said
     assert "> " in said

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -207,16 +208,23 @@ def _sample(estimate: Estimate, rng: np.random.Generator) -> np.ndarray:
 def _puzzle(rows: Sequence[Ceramic]) -> list[str]:
     """Does sealing, or what is dissolved in the grain, make the sealed ceramic conduct better than bare grains?"""
     bare = [row for row in rows if row.layer == NO_LAYER]
-    notes = []
-    for first in bare:
-        for other in bare:
-            if other.grain > first.grain:
-                ratio = (other.grain_S_per_cm.value or 0.0) / (first.grain_S_per_cm.value or math.inf)
-                apart = not other.grain_S_per_cm.overlaps(first.grain_S_per_cm.low or 0.0,
-                                                          first.grain_S_per_cm.high or math.inf)
-                notes.append(f"grain {other.grain} over grain {first.grain}: {ratio:.2g}"
-                             f" ({'beyond' if apart else 'within'} the intervals)")
-    if len(rows) > len(bare):
+    layers = {row.layer: row.layer_S_per_cm2 for row in rows if row.layer_S_per_cm2 is not None}
+    notes = _ratios("grain", {row.grain: row.grain_S_per_cm for row in bare}) + _ratios("layer", layers)
+    if layers:
         notes.append("no layer in series can raise the total above that of the same grain without one (INC-10): a "
                      "sealed sample that does so has other grains")
+    return notes
+
+
+def _ratios(what: str, known: dict[str, Estimate]) -> list[str]:
+    """Each over each before it in the alphabet, and whether the intervals tell them apart."""
+    notes = []
+    for first, other in combinations(sorted(known), 2):
+        below, above = known[first], known[other]
+        if not below.value or above.high is None:
+            notes.append(f"{what} {other} over {what} {first}: not known")
+            continue
+        ratio = f"{above.value / below.value:.2g}" if above.value else f"< {above.high / below.value:.2g}"
+        apart = not above.overlaps(below.low or 0.0, below.high or math.inf)
+        notes.append(f"{what} {other} over {what} {first}: {ratio} ({'beyond' if apart else 'within'} the intervals)")
     return notes
