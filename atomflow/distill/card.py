@@ -94,3 +94,9 @@ def shipped_frames(name: str, files: Sequence[str | Path]) -> tuple[list[Frame],
     if not sets and named and (package.parent / named).is_file():
         sets = [package.parent / named]
     return [frame for path in sets for frame in read_frames(path)], about
+
+
+def shipped_dft_points() -> Path | None:
+    """The folder of density functional points beside the package, where there is one (a source checkout has it)."""
+    folder = Path(__file__).parents[2] / "workflows" / "potential" / "dft" / "points"
+    return folder if (folder / "points.json").is_file() else None

@@ -16,6 +16,7 @@ import numpy as np
 
 from atomflow.distill.card_checks import (
     boundary,
+    dft,
     diffusion,
     doubt,
     drift,
@@ -41,6 +42,7 @@ CHECKS: dict[str, ModuleType] = {
     "phonons": phonons,
     "hops": hops,
     "boundary": boundary,
+    "dft": dft,
     "drift": drift,
     "order": order,
     "diffusion": diffusion,
@@ -49,7 +51,7 @@ CHECKS: dict[str, ModuleType] = {
     "speed": speed,
 }
 #: Sections that follow from the model alone in minutes; the others run dynamics or ask the teacher at length.
-QUICK = ("lattice", "energies", "boundary", "drift", "doubt", "speed")
+QUICK = ("lattice", "energies", "boundary", "dft", "drift", "doubt", "speed")
 #: CHGNet on one CPU thread, seconds an atom and step, before it was timed here.
 CHGNET_S_PER_ATOM = 1.2e-3
 
@@ -155,6 +157,8 @@ def path_of(context: Context, name: str) -> Path:
     given = [context.teacher.name if context.teacher else "", context.settings.model_dump_json(), name]
     if name == "boundary" and context.boundary_energies is not None and context.boundary_energies.is_file():
         given.append(context.boundary_energies.read_text())
+    if name == "dft" and context.dft_points is not None:
+        given += [file.read_text() for file in sorted(context.dft_points.glob("**/*.json"))]
     if name == "doubt":
         given.append(f"{len(context.frames)} {context.potential.identity.committee}")
     digest = hashlib.sha256("\n".join(given).encode()).hexdigest()[:8]

@@ -21,7 +21,7 @@ class Context:
         potential: the student; ``name`` is what loads it again (registry name or path).
         student, teacher: both sides; ``teacher`` is None where there is none, and ``no_teacher`` says why.
         folder: where answers and runs are kept. boundary_energies: a JSON file of them, if given. frames: labelled
-            ones, if they are at hand.
+            ones, if they are at hand. dft_points: a folder of them, if there is one.
     """
 
     potential: Potential
@@ -34,6 +34,7 @@ class Context:
     say: Say
     boundary_energies: Path | None = None
     frames: Sequence[Frame] = ()
+    dft_points: Path | None = None
 
     def knows(self, elements: set[str]) -> bool:
         known = self.potential.identity.elements

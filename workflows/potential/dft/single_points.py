@@ -25,7 +25,7 @@ import ase
 import numpy as np
 
 from atomflow import crystals, plain, potentials
-from atomflow.distill import frames, label
+from atomflow.distill import dft_points, frames, label
 
 LOWER_EV, CUTOFF_EV, HIGHER_EV = 600.0, 700.0, 950.0
 #: Mean-value point of the zone (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)) and its time reversal; checked with all
@@ -160,47 +160,9 @@ def _cost(atoms: ase.Atoms, cutoff_eV: float, k: list[Any]) -> float:
 
 def compare(folder: Path, potential: str, teacher: str | None, python: str | None) -> dict[str, Any]:
     """Each point that has a reference: how far it is converged, and student's and teacher's errors against it."""
-    points = {p["name"]: p for p in json.loads((folder / "points.json").read_text())}
-    found = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "results").glob("*.json"))}
-    if not found:
-        raise SystemExit(f"there are no results in {folder / 'results'} yet; run gpaw_worker.py first")
-    student = potentials.load(potential, dtype="float64")
-    calculator = student.calculator()
-    rows = []
+    points, found = dft_points.read(folder)
     told = _teacher(list(points.values()), folder, teacher, python) if teacher else {}
-    for name, p in points.items():
-        if f"{name}-reference" not in found:
-            continue
-        reference = np.array(found[f"{name}-reference"]["forces_eV_per_A"])
-        atoms = ase.Atoms(
-            p["numbers"], positions=p["positions_A"], cell=p["lattice_A"], pbc=True, calculator=calculator
-        )
-        row = {
-            "name": name,
-            "formula": p["formula"],
-            "settings": found[f"{name}-reference"]["settings"],
-            "force_rms_eV_per_A": _rms(reference),
-            "net_force_eV_per_A": found[f"{name}-reference"]["net_force_eV_per_A"],
-            "forces_eV_per_A": reference.tolist(),
-        }
-        for what in ("cutoff", "lower-cutoff", "k-points"):
-            other = found.get(f"{name}-{what}")
-            row[f"change_{what}_eV_per_A"] = (
-                float(np.abs(np.array(other["forces_eV_per_A"]) - reference).max()) if other else None
-            )
-        row["student_rmse_eV_per_A"] = _rms(atoms.get_forces() - reference)
-        row["student_slope"] = _slope(atoms.get_forces(), reference)
-        if name in told:
-            row["teacher_rmse_eV_per_A"] = _rms(told[name] - reference)
-            row["teacher_slope"] = _slope(told[name], reference)
-        rows.append(row)
-    return {
-        "functional": "PBE",
-        "code": f"GPAW {next(iter(found.values()))['gpaw']}, PAW, plane waves",
-        "student": student.identity.model_dump(),
-        "teacher": teacher,
-        "points": rows,
-    }
+    return dft_points.compare(points, found, potentials.load(potential, dtype="float64"), teacher, told)
 
 
 def _teacher(
@@ -224,14 +186,6 @@ def _teacher(
     told = {name: np.round(forces, 6).tolist() for name, forces in found.items()}
     kept.write_text(json.dumps({"teacher": teacher, "asked": asked, "forces_eV_per_A": told}))
     return found
-
-
-def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt((x**2).mean()))
-
-
-def _slope(forces: np.ndarray, reference: np.ndarray) -> float:
-    return float((forces * reference).sum() / (reference**2).sum())
 
 
 def _table(result: dict[str, Any]) -> str:
