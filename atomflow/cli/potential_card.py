@@ -24,8 +24,6 @@ def card(
     boundary_energies: Path = typer.Option(None, help="JSON that `interface compare-dft --json` prints."),
     dft_points: Path = typer.Option(None, help="Folder of density functional points; those of a source checkout, if "
                                                "not given."),
-    dft_points: Path = typer.Option(None, help="Folder of density functional points; those of a source checkout, if "
-                                               "not given."),
     estimate: bool = typer.Option(False, "--estimate", help="Only say how long it would take."),
     json_: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Density functional single points beside a student and its teacher: how far they are converged, then how far off it is.
+"""Density functional single points beside a student and its teacher: how far converged they are, and how far off it is.
 
 A folder of points holds ``points.json`` (geometries, and the settings to compute each with), ``results/NAME-WHAT.json``
 (forces, from a code in its own environment) and, if a teacher was asked, ``teacher-NAME.json``
