@@ -391,6 +391,7 @@ def write_run(folder, temperature, diffusivity_cm2_per_s, seed):
             writer.thermo(step, step * 100.0, {"temperature_K": temperature})
         writer.commit({"step": 399}, {"step": 399, "frames": 400})
         writer.finish("done", None, {"energy_drift_meV_per_atom_per_ps": 0.0})
+    return folder
 
 
 @pytest.mark.parametrize(("temperatures", "expected"), [(COLD, "overlaps"), (HOT, "cannot say")])
@@ -432,6 +433,21 @@ def test_the_command_prints_a_table_with_reasons(planted, capsys):
     for part in ("ordered", "alternative", "overlaps", "cannot say", "why",
                  "charge transfer at an electrode", "no error bars"):
         assert part in text
+
+
+def test_structures_without_a_number_share_one_table(tmp_path, capsys):
+    """Two structures at one temperature each: what cannot be said is listed once."""
+    for i, structure in enumerate(("ordered", "doped")):
+        folder = write_run(tmp_path / "runs" / f"task-{i}", 900.0, 2e-4, i)
+        manifest = json.loads((folder / "run.json").read_text())
+        manifest["labels"]["structure"] = structure
+        (folder / "run.json").write_text(json.dumps(manifest))
+    assert run(["compare", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert text.count("quantity") == 1
+    assert "doped: from ln D at 900 K" in text
+    assert text.count("no number to hold against the publication") == 1
+    assert text.count("An activation energy needs several temperatures") == 2
 
 
 @pytest.mark.parametrize("command", [["compare"], ["compare", "missing"], ["compare", "--jsn", "x"]])

@@ -40,8 +40,12 @@ def compare(
     if json_:
         output.emit_json(result)
         return
+    listed = False
     for structure in dict.fromkeys(row.structure for row in result.rows):
-        output.show(_table([row for row in result.rows if row.structure == structure]))
+        rows = [row for row in result.rows if row.structure == structure]
+        empty = all(row.ours is None for row in rows)
+        output.show(_brief(rows) if empty and listed else _table(rows))
+        listed = listed or empty
     for note in result.notes:
         output.show(f"* {note}")
 
@@ -50,7 +54,7 @@ def _table(rows: list[Row]) -> str:
     """The rows of one structure; reasons are listed once, below, and named in the table by their number."""
     from atomflow import plain
 
-    reasons = list(dict.fromkeys(text for row in rows for text in row.judgement.remarks))
+    reasons = _reasons(rows)
     cells = [
         [row.target.quantity, row.target.reading or "", row.target.shown, "-" if row.ours is None else f"{row.ours}",
          row.numerical_relation or "-", row.verdict,
@@ -58,6 +62,22 @@ def _table(rows: list[Row]) -> str:
         for row in rows
     ]
     header = ["quantity", "reading", "paper or literature", "ours [interval]", "as numbers", "verdict", "why"]
-    listed = [f"  {number}. {text[0].upper()}{text[1:].rstrip('.')}." for number, text in enumerate(reasons, 1)]
-    title = f"{rows[0].structure}: {rows[0].ours_conditions}"
-    return "\n".join([title, "", plain.table(cells, header), "", *listed, ""])
+    return "\n".join([_title(rows), "", plain.table(cells, header), "", *_listed(reasons), ""])
+
+
+def _brief(rows: list[Row]) -> str:
+    """A structure without a single number, after another such one: the reasons alone."""
+    said = "no number to hold against the publication, as above:"
+    return "\n".join([_title(rows), said, *_listed(_reasons(rows)), ""])
+
+
+def _title(rows: list[Row]) -> str:
+    return f"{rows[0].structure}: {rows[0].ours_conditions}"
+
+
+def _reasons(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(text for row in rows for text in row.judgement.remarks))
+
+
+def _listed(reasons: list[str]) -> list[str]:
+    return [f"  {number}. {text[0].upper()}{text[1:].rstrip('.')}." for number, text in enumerate(reasons, 1)]
