@@ -145,7 +145,7 @@ def judge(target: Target, ours: Estimate) -> Line:
                     "there is none in the cell")
     if ours.low is None or ours.high is None:
         where = "inside" if low <= ours.value <= high else "outside"
-        return line("cannot say", f"one frame has no interval; the value itself is {where}")
+        return line("cannot say", f"fewer than ten frames have no interval; the value itself is {where}")
     if target.id == "n4" and ours.high <= high:
         return line("pass", "below the ceiling; the value itself is not known in the literature")
     if low <= ours.low and ours.high <= high:
