@@ -16,6 +16,8 @@ from atomflow.lattice.rates import diffusivity_cm2_per_s, frequencies_THz, hessi
 from atomflow.potentials import Potential
 
 Say = Callable[[str], None]
+#: Steps of the band, and displacements of its Hessians, between two words about them.
+_TELL_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def hop(
         raise RunFailed(f"there is no barrier between {start} and {end}: the energy only rises to an end; one of the "
                         "sites is not stable with this potential")
     warnings = [] if converged else [f"the band did not converge in {max_steps} steps (--max-steps)"]
-    attempt, n_vibrating = _attempt(cell, images, top, choice.atom, vibrating_A, calculator, warnings)
+    attempt, n_vibrating = _attempt(cell, images, top, choice.atom, vibrating_A, calculator, warnings, say)
     length = float(np.linalg.norm(last.positions[choice.atom] - first.positions[choice.atom]))
     travelled = np.array([image.positions[choice.atom] for image in images])
     path = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(travelled, axis=0), axis=1))])
@@ -150,15 +152,22 @@ def _band(first: Any, last: Any, n_images: int, calculator: Any, fmax: float, ma
 
 
 def _attempt(cell: Cell, images: Sequence[Any], top: int, atom: int, vibrating_A: float | None, calculator: Any,
-             warnings: list[str]) -> tuple[float | None, int]:
+             warnings: list[str], say: Say) -> tuple[float | None, int]:
     """Vineyard's frequency and how many atoms vibrate in it; where it has none the reason joins the warnings."""
     if vibrating_A is None:
         return None, 0
     chosen = _near(cell, [images[i].positions for i in (0, top, -1)], atom, vibrating_A)
-    at = [frequencies_THz(hessian(_forces_of(image, calculator), image.positions, chosen), cell.masses_amu[chosen])
-          for image in (images[0], images[top])]
+    at = []
+    for name, image in (("the start", images[0]), ("the top", images[top])):
+
+        def tell(done: int, total: int, name: str = name) -> None:
+            if done % _TELL_EVERY == 0 or done == total:
+                say(f"vibrations at {name}: displacement {done} of {total}")
+
+        found = hessian(_forces_of(image, calculator), image.positions, chosen, progress=tell)
+        at.append(frequencies_THz(found, cell.masses_amu[chosen]))
     try:
-        return vineyard_THz(*at), len(chosen)
+        return vineyard_THz(at[0], at[1]), len(chosen)
     except RunFailed as error:  # the barrier stands without it
         warnings.append(f"no attempt frequency and no rate: {error}")
         return None, len(chosen)
@@ -201,6 +210,12 @@ def _climb(band: Any, fmax: float, max_steps: int, say: Say) -> bool:
     from ase.optimize import FIRE
 
     optimiser: Any = FIRE(band, logfile=None)  # type: ignore[arg-type]
+
+    def tell() -> None:
+        if optimiser.nsteps:
+            say(f"band: step {optimiser.nsteps}, largest force {band.get_residual():.3f} eV/Å")
+
+    optimiser.attach(tell, interval=_TELL_EVERY)
     optimiser.run(fmax=5.0 * fmax, steps=max_steps // 2)
     band.climb = True
     converged = bool(optimiser.run(fmax=fmax, steps=max_steps))
