@@ -88,8 +88,8 @@ def test_what_cannot_grow_is_refused(changes, why):
 
 
 def student(grow_from, **changes):
-    raw = {"name": "big", "labelled": ["none.npz"], "grow_from": str(grow_from), "channels": 8, "max_ell": 2,
-           "correlation": 3, "cutoff_A": R_MAX, "trained_for": "tests"}
+    raw = {"name": "big", "labelled": ["none.npz"], "grow_from": grow_from and str(grow_from), "channels": 8,
+           "max_ell": 2, "correlation": 3, "cutoff_A": R_MAX, "trained_for": "tests"}
     return parse(StudentConfig, {**raw, **changes})
 
 
@@ -113,6 +113,22 @@ def test_a_start_of_the_wrong_shape_is_told_before_training(tmp_path, changes, w
     [small] = tiny_files(tmp_path, 1)
     with pytest.raises(InputError, match=why):
         beginnings.zero_of_energy_eV(student(small, **changes), [])
+
+
+@pytest.mark.parametrize(("degree", "sent"), [(0, "8x0e"), (1, "8x0e+8x1o"), (2, "8x0e+8x1o+8x2e")])
+def test_what_atoms_send_reaches_mace_run_train(tmp_path, degree, sent):
+    config = student(None, message_degree=degree)
+    (tmp_path / "reference_energies.json").write_text('{"8": -1.0}')
+    assert f"--hidden_irreps={sent}" in training.arguments(config, tmp_path)
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"message_degree": 1, "grow_from": "atomflow-nzsp-0"}, "only students with message_degree 0"),
+    ({"message_degree": 2, "max_ell": 1}, "message_degree cannot exceed max_ell"),
+])
+def test_messages_that_make_no_student_are_refused(changes, why):
+    with pytest.raises(InputError, match=why):
+        student(changes.pop("grow_from", None), **changes)
 
 
 def test_an_unknown_start_names_the_known_ones(tmp_path):

@@ -95,7 +95,9 @@ def take_over_checkpoint(config: StudentConfig, folder: Path) -> None:
 
     earlier = member_folder(str(config.start_from), 1)
     before = StudentConfig.model_validate(read_json(earlier / "student.json"))
-    for key in ("elements", "channels", "max_ell", "correlation", "layers", "cutoff_A", "average_neighbours"):
+    shape = ("elements", "channels", "message_degree", "max_ell", "correlation", "layers", "cutoff_A",
+             "average_neighbours")
+    for key in shape:
         if getattr(before, key) != getattr(config, key):
             raise InputError(f"the student in {earlier} has another shape: {key} is {getattr(before, key)} there, "
                              f"{getattr(config, key)} here")

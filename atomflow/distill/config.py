@@ -133,6 +133,8 @@ class StudentConfig(StrictModel):
     ``start_from`` is the folder of an earlier student of the same shape, whose weights and zero of energy are taken
     over: how a further round with more labels goes on. ``grow_from`` is a shipped student or a ``.mace.npz`` file with
     fewer channels, a lower ``max_ell`` or ``correlation``: the new one begins with its energies and zero of energy.
+    ``message_degree`` is mace-torch's max_L: 0 sends scalars between atoms (64x0e), 1 vectors too (64x0e+64x1o), which
+    brings a student nearer to its teacher and slows it down several times on a CPU, where scalars take a shorter way.
     ``committee`` trains so many members, each with a seed and a validation split of its own; how far they disagree is
     the student's doubt.
     """
@@ -144,6 +146,7 @@ class StudentConfig(StrictModel):
     seed: int = 1
     elements: tuple[str, ...] = ("B", "O", "Na", "Si", "P", "Zn", "Zr")
     channels: int = Field(64, ge=1)
+    message_degree: int = Field(0, ge=0, le=2)
     max_ell: int = Field(2, ge=0, le=4)
     correlation: int = Field(2, ge=1, le=4)
     layers: int = Field(2, ge=1, le=4)
@@ -164,7 +167,16 @@ class StudentConfig(StrictModel):
     committee: int = Field(1, ge=1, le=10)
 
     @model_validator(mode="after")
-    def _one_beginning(self) -> StudentConfig:
+    def _consistent(self) -> StudentConfig:
         if self.start_from and self.grow_from:
             raise ValueError("start_from and grow_from exclude each other: the weights come from one student")
+        if self.grow_from and self.message_degree:
+            raise ValueError("grow_from: only students with message_degree 0 can grow")
+        if self.message_degree > self.max_ell:
+            raise ValueError("message_degree cannot exceed max_ell, the degree of what the messages are made of")
         return self
+
+    @property
+    def hidden_irreps(self) -> str:
+        """What an atom sends, in e3nn's terms: 64x0e, or 64x0e+64x1o."""
+        return "+".join(f"{self.channels}x{degree}{'eo'[degree % 2]}" for degree in range(self.message_degree + 1))

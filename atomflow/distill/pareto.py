@@ -27,6 +27,7 @@ class Shape(StrictModel):
     """What makes one student smaller or larger than another."""
 
     channels: int = Field(64, ge=1)
+    message_degree: int = Field(0, ge=0, le=2)
     max_ell: int = Field(2, ge=0, le=4)
     correlation: int = Field(2, ge=1, le=4)
     layers: int = Field(2, ge=1, le=4)
@@ -34,7 +35,8 @@ class Shape(StrictModel):
 
     @property
     def label(self) -> str:
-        return f"{self.channels}ch-l{self.max_ell}-c{self.correlation}-n{self.layers}-r{self.cutoff_A:g}"
+        sent = f"ch-L{self.message_degree}" if self.message_degree else "ch"
+        return f"{self.channels}{sent}-l{self.max_ell}-c{self.correlation}-n{self.layers}-r{self.cutoff_A:g}"
 
 
 class ParetoConfig(StrictModel):

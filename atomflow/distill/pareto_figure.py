@@ -52,7 +52,8 @@ def _bars(estimate: dict[str, float | None]) -> list[list[float]] | None:
 
 
 def _short(shape: dict[str, Any]) -> str:
-    return (f"{shape['channels']} ch, l {shape['max_ell']}, ν {shape['correlation']}, {shape['layers']} lay., "
+    sent = ", vectors" if shape["message_degree"] == 1 else ", degree 2" if shape["message_degree"] == 2 else ""
+    return (f"{shape['channels']} ch{sent}, l {shape['max_ell']}, ν {shape['correlation']}, {shape['layers']} lay., "
             f"{shape['cutoff_A']:g} Å")
 
 

@@ -131,7 +131,7 @@ def arguments(config: StudentConfig, folder: Path) -> list[str]:
         "train_file": folder / "data" / "train.xyz", "valid_file": folder / "data" / "valid.xyz",
         "E0s": "{" + ", ".join(f"{z}: {energy!r}" for z, energy in reference.items()) + "}",
         "atomic_numbers": "[" + ", ".join(sorted(reference, key=int)) + "]",
-        "r_max": config.cutoff_A, "num_interactions": config.layers, "hidden_irreps": f"{config.channels}x0e",
+        "r_max": config.cutoff_A, "num_interactions": config.layers, "hidden_irreps": config.hidden_irreps,
         "max_ell": config.max_ell, "correlation": config.correlation, "num_radial_basis": 8, "num_cutoff_basis": 5,
         "MLP_irreps": "16x0e", "radial_MLP": "[64, 64, 64]", "compute_avg_num_neighbors": False,
         "avg_num_neighbors": config.average_neighbours, "scaling": "rms_forces_scaling", "compute_stress": True,
