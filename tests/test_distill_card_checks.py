@@ -15,6 +15,7 @@ from atomflow.cli.main import run
 from atomflow.distill import operations
 from atomflow.distill.card_checks import boundary, diffusion, doubt, energies, eos, hops, runner
 from atomflow.distill.card_checks.crystal import NZSP, primitive
+from atomflow.distill.card_checks.kept import Kept, TeacherSilent
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.distill.card_checks.settings import CardSettings
 from atomflow.distill.card_page import write_card
@@ -167,6 +168,29 @@ def test_sections_of_another_model_are_shown_as_such(context, monkeypatch, tmp_p
     assert "Measured with another model: older" in page
     assert "a&lt;b" in page
     assert "no labelled held-out frames" in page
+
+
+def test_kept_answers_of_a_teacher_are_enough_and_what_is_not_kept_is_said(context, monkeypatch, tmp_path):
+    asked = [task("single", [argon()]), task("single", [argon(shake=0.2)])]
+    told = Elsewhere("lennard-jones", tmp_path / "teacher", sys.executable).perform(asked[:1], lambda text: None)
+    kept = Kept("lennard-jones", tmp_path / "teacher")
+    assert kept.perform(asked[:1], lambda text: None) == told
+    with pytest.raises(TeacherSilent, match="1 answers of lennard-jones are not among those kept"):
+        kept.perform(asked, lambda text: None)
+
+    def measure(given):
+        answers = given.teacher.perform(asked, given.say) if given.teacher else []
+        return Section(lines=[f"{len(answers)} answers"], missing=[given.no_teacher])
+
+    check = types.SimpleNamespace(TITLE="toy", run=measure, work=lambda context: Work(teacher=100.0))
+    monkeypatch.setattr(runner, "CHECKS", {"toy": check})
+    silent = Context(**{**context.__dict__, "teacher": kept})
+    section = runner.measure(silent, ["toy"])["toy"]["section"]
+    assert section["lines"] == ["0 answers"]
+    assert "not among those kept" in section["missing"][0]
+    asking = Context(**{**context.__dict__, "teacher": Elsewhere("lennard-jones", kept.folder, sys.executable)})
+    assert runner.measure(asking, ["toy"])["toy"]["section"]["lines"] == ["2 answers"]
+    assert runner.measure(silent, ["toy"])["toy"]["section"]["lines"] == ["2 answers"]
 
 
 def test_choosing_checks(context):

@@ -18,6 +18,8 @@ def card(
     teacher: str = typer.Option(None, help="7net-l3i5, 7net-0, chgnet, mace:FILE: sections then compare with it."),
     python: str = typer.Option(None, help="Interpreter of the teacher's environment; one is made (needs the "
                                           "network) when not given."),
+    kept_answers: bool = typer.Option(False, "--kept-answers", help="Ask the teacher nothing new: use what it "
+                                                                    "answered before (in WORK/teacher)."),
     labelled: list[Path] = typer.Option(None, help="Labelled sets, for a model that is no training folder."),
     settings: Path = typer.Option(None, help="YAML: lengths, seeds, temperatures of the sections."),
     work: Path = typer.Option(None, help="Where sections are kept; OUT without its suffix, plus .work, if not given."),
@@ -55,7 +57,7 @@ def card(
     else:
         frames, about = cards.shipped_frames(model, labelled or [])
     folder = work or out.with_suffix(".work")
-    asked, no_teacher = _teacher(teacher, python, folder, output.say)
+    asked, no_teacher = _teacher(teacher, python, folder, kept_answers, output.say)
     context = Context(student, model, Here(student, folder / "student"), asked, no_teacher, wanted, folder, output.say,
                       boundary_energies, frames, dft_points or cards.shipped_dft_points())
     if names:
@@ -93,12 +95,15 @@ def card(
     output.show(f"card in {path}")
 
 
-def _teacher(teacher: str | None, python: str | None, folder: Path, say: Any) -> tuple[Any, str]:
+def _teacher(teacher: str | None, python: str | None, folder: Path, kept: bool, say: Any) -> tuple[Any, str]:
     """The teacher's side, or None and the reason."""
+    from atomflow.distill.card_checks.kept import Kept
     from atomflow.distill.sides import Elsewhere
 
     if teacher is None and python is None:
         return None, "no teacher was named (--teacher)"
+    if kept:
+        return Kept(teacher or "7net-l3i5", folder / "teacher"), ""
     try:
         return Elsewhere(teacher or "7net-l3i5", folder / "teacher", python), ""
     except RunFailed as error:

@@ -8,8 +8,9 @@ import numpy as np
 
 from atomflow.cell import Cell
 from atomflow.distill import decorate
+from atomflow.distill.card_checks.kept import TeacherSilent
 from atomflow.distill.card_checks.section import Context, Section, Work
-from atomflow.distill.sides import answered, task
+from atomflow.distill.sides import Say, Side, answered, task
 
 TITLE = "Na hop barriers against the teacher's own band"
 ATOMS = 40
@@ -35,6 +36,7 @@ def run(context: Context) -> Section:
         facts, rows = _one(context, seed)
         section.facts[str(seed)] = facts
         section.rows.append(rows)
+        section.unfinished |= "silent" in facts
         errors += facts.get("errors_eV", [])
     if errors:
         section.lines.append(
@@ -65,18 +67,32 @@ def _one(context: Context, seed: int) -> tuple[dict[str, Any], list[str]]:
         return facts, [name, "both ends relax to the same site", "-", "-", "-", "-"]
     if context.teacher is None:
         return facts, [name, _text(own), "-", "-", "-", "-"]
-    [told] = context.teacher.perform([asked], context.say)
-    [along] = context.teacher.perform([task("single", path)], context.say)
-    energies = np.array(along["energies_eV"])
-    there, back = float(energies.max() - energies[0]), float(energies.max() - energies[-1])
+    try:
+        [told] = context.teacher.perform([asked], context.say)
+    except TeacherSilent as error:
+        facts["silent"] = str(error)
+        return facts, [name, _text(own), "not kept", "-", "-", "-"]
     errors = [own[key] - told[key] for key in ("forward_eV", "backward_eV")]
     apart = max(_apart(own["cells"][end], told["cells"][end], first) for end in (0, -1))
-    facts |= {"teacher": _barrier(told), "teacher_on_students_path": {"forward_eV": there, "backward_eV": back},
-              "differences_eV": errors, "ends_apart_A": apart}  # fmt: skip
+    facts |= {"teacher": _barrier(told), "differences_eV": errors, "ends_apart_A": apart}
+    along = _along(context.teacher, path, context.say)
+    facts |= {"teacher_on_students_path": along} if along else {}
     counted = apart < SAME_SITE_A and own["converged"] and told["converged"]
     facts |= {"errors_eV": errors} if counted else {}
-    return facts, [name, _text(own), _text(told), f"{there:.3f} / {back:.3f}",
+    seen = f"{along['forward_eV']:.3f} / {along['backward_eV']:.3f}" if along else "not asked"
+    return facts, [name, _text(own), _text(told), seen,
                    f"{max(map(abs, errors)):.3f}" + ("" if counted else " (not counted)"), f"{apart:.2f}"]  # fmt: skip
+
+
+def _along(teacher: Side, path: list[Cell], say: Say) -> dict[str, float] | None:
+    """The teacher's barriers along the student's path; None where it is silent."""
+    try:
+        [found] = teacher.perform([task("single", path)], say)
+    except TeacherSilent:
+        return None
+    energies = np.array(found["energies_eV"])
+    top = energies.max()
+    return {"forward_eV": float(top - energies[0]), "backward_eV": float(top - energies[-1])}
 
 
 def _apart(one: dict[str, Any], other: dict[str, Any], like: Cell) -> float:

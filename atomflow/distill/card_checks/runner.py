@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,7 @@ from atomflow.distill.card_checks import (
     speed,
     stability,
 )
+from atomflow.distill.card_checks.kept import Kept, TeacherSilent
 from atomflow.distill.card_checks.section import Context, Section
 from atomflow.distill.sides import task
 from atomflow.errors import AtomflowError, InputError, RunStopped, nearest
@@ -88,7 +89,7 @@ def price(context: Context, names: Sequence[str]) -> Price:
     costs = {name: CHECKS[name].work(context) for name in todo}
     own = _seconds_per_atom(context, context.student) if todo else 0.0
     told = 0.0
-    if context.teacher and any(cost.teacher for cost in costs.values()):
+    if context.teacher and not isinstance(context.teacher, Kept) and any(cost.teacher for cost in costs.values()):
         told = _seconds_per_atom(context, context.teacher)
     return Price(
         {
@@ -119,7 +120,7 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]
             context.say(f"{name}: {CHECKS[name].TITLE}")
             begun = time.monotonic()
             try:
-                section: Section = CHECKS[name].run(context)
+                section = _run(context, name)
             except RunStopped:
                 raise
             except (AtomflowError, ValueError, np.linalg.LinAlgError) as error:
@@ -129,6 +130,17 @@ def measure(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]
             _keep(path, _record(context, name, section, time.monotonic() - begun))
         sections[name] = json.loads(path.read_text())
     return sections
+
+
+def _run(context: Context, name: str) -> Section:
+    """The section; without the teacher, and to be finished, where only its kept answers are used and one is missing."""
+    try:
+        return CHECKS[name].run(context)  # type: ignore[no-any-return]
+    except TeacherSilent as error:
+        context.say(f"{name}: {error}")
+        section: Section = CHECKS[name].run(replace(context, teacher=None, no_teacher=str(error)))
+        section.unfinished = True
+        return section
 
 
 def kept_section(path: Path) -> dict[str, Any] | None:
