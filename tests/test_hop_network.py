@@ -94,6 +94,18 @@ def test_an_uncertain_barrier_gives_the_interval_of_its_boltzmann_factor():
         network(cubic, [kind(("A", "A"), 3.0)], [600.0], barrier_error_eV=-0.1)
 
 
+def test_rates_that_differ_by_twenty_orders_are_no_difficulty():
+    """A chain with a hop of 0.01 eV and one of 1.2 eV at 300 K: D = L² p k/2 of the slow one."""
+    chain = sites(["A", "B"], [[0, 0, 0], [3 / 8, 0, 0]], np.diag([8.0, 30.0, 30.0]))
+    hops = [kind(("A", "B"), 3.0, 0.01), kind(("B", "A"), 5.0, 1.2)]
+    found = network(chain, hops, [300.0], barrier_error_eV=0.03)
+    slow = 5.0 * np.exp(-1.2 / (BOLTZMANN_EV_PER_K * 300.0))
+    row = found.rows[0]
+    assert row["tensor_cm2_per_s"][0][0] == pytest.approx(64 * 0.5 * slow / 2 * 1e-4, rel=1e-6)
+    assert row["uncorrelated_cm2_per_s"] > 1e18 * row["diffusivity_cm2_per_s"]
+    assert 0 < row["tracer_cm2_per_s"].low < row["tracer_cm2_per_s"].value < row["tracer_cm2_per_s"].high
+
+
 def test_pairs_of_sites_take_the_hop_nearest_to_their_length():
     """A chain of steps of 3.0 and 3.5 Å, between sites of one kind: each pair has the barrier of its own hop."""
     chain = sites(["A", "A"], [[0, 0, 0], [3.0 / 6.5, 0, 0]], np.diag([6.5, 30.0, 30.0]))

@@ -23,6 +23,7 @@ from atomflow.reactivity.changes import changes, coordination
 from atomflow.reactivity.hull import entries, phase_diagram, reduced_elements
 from atomflow.reactivity.interface import contact
 from atomflow.reactivity.known import ENTHALPIES_KJ_PER_MOL, known_reactions
+from atomflow.reactivity.reductions import reductions
 from atomflow.reactivity.relaxing import RelaxedCrystal, RelaxSettings, primitive_cell, relax_crystals
 from atomflow.reactivity.study import GLASS, ReactivityResult, assess, study
 from atomflow.reactivity.system import ELEMENTS, competing, elements_of, formula_of
@@ -102,8 +103,12 @@ def test_the_error_of_a_potential_is_found_and_decides_the_verdicts(measured):
     verdicts = {r.cation: r.verdict for r in exact.reductions}
     assert verdicts == {"Zr": "reduced", "Zn": "reduced", "B": "reduced", "Si": "reduced"}
     noble = tuple(replace(c, energy_eV=c.energy_eV + 10.0) if c.formula == "Zn" else c for c in measured)
-    zinc = next(r for r in assess(noble, (("Na", "ZnO"),), IDENTITY).reductions if r.cation == "Zn")
+    diagram = phase_diagram(entries(noble))
+    zinc = next(r for r in reductions(diagram, 0.05) if r.cation == "Zn")
     assert (zinc.verdict, zinc.strongest) == ("not reduced", None)
+    cost = (10.0 + (350.5 - 414.2) / EV_IN_KJ_PER_MOL) / 4  # 2 Na + ZnO -> Na2O + Zn, four atoms
+    for error, verdict in ((cost / 2 * 0.99, "not reduced"), (cost / 2 * 1.01, "cannot say"), (None, "cannot say")):
+        assert next(r for r in reductions(diagram, error) if r.cation == "Zn").verdict == verdict
     assert set(zinc.measured_strongest.products) == {"Na2O", "Zn"}
     doubtful = next(r for r in assess(wrong, (("Na", "ZrO2"),), IDENTITY).reductions if r.cation == "Zr")
     assert doubtful.verdict == "cannot say"  # 0.056 eV/atom is less than two errors of 0.05

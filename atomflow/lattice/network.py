@@ -2,12 +2,11 @@
 
 Hops a → b of rate k_ij and vector d_ij on a periodic network with stationary probabilities p_i diffuse with
 
-    D = ½ Σ_i p_i Σ_j k_ij d_ij d_ijᵀ − Σ_i p_i b_i χ_iᵀ,   b_i = Σ_j k_ij d_ij,   −L χ = b
+    D = ½ Σ_ij p_i k_ij (d_ij + χ_j − χ_i)(d_ij + χ_j − χ_i)ᵀ,   χ the one that makes it smallest
 
-(L the generator: (Lf)_i = Σ_j k_ij (f_j − f_i); for reversible rates. J. W. Haus & K. W. Kehr, Phys. Rep. 150, 263
-(1987).)
-The first term is the uncorrelated walk, the second what returning from dead ends and low sites takes off: on a lattice
-of equal sites it vanishes and D = z a² k/6.
+for reversible rates (J. W. Haus & K. W. Kehr, Phys. Rep. 150, 263 (1987)). With χ = 0 it is the uncorrelated walk; χ is
+what returning from dead ends and low sites takes off: on a lattice of equal sites it vanishes and D = z a² k/6. It is a
+problem of weighted least squares and is solved as such: rates that differ by many orders are then no difficulty.
 
 The walker is the ion where the site that it goes to was vacant (all other sites empty then), or the vacancy where one
 was made (all others full). Both are the ends of dilution: in NZSP three of four sites are full, and ions move together.
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 _AGREE_EV = 0.05
 #: Draws of the barriers behind an interval.
 _DRAWS = 400
-#: Below this share of the uncorrelated walk a direction counts as closed.
-_CLOSED = 1e-9
+#: Below this share of the fastest direction, or of the uncorrelated walk, a direction counts as closed.
+_CLOSED, _NOTHING = 1e-6, 1e-28
 #: Positions between sites: occupied in some crystals, not counted among Hong's four per formula.
 _BETWEEN = ("mid",)
 
@@ -130,7 +129,8 @@ def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Seq
     per_ion = _vacancies_per_ion(cell, names) if kinds[0].vacancy else 1.0
     for kelvin in temperatures_K:
         tensor, free = _walk(edges, names[used], kinds, kelvin)
-        open_ = np.linalg.eigvalsh(tensor) > _CLOSED * float(np.trace(free))
+        each = np.linalg.eigvalsh(tensor)
+        open_ = each > max(_CLOSED * each[-1], _NOTHING * float(np.trace(free)))
         closed = max(closed, 3 - int(open_.sum()))
         mean = float(np.trace(tensor)) / 3.0 if open_.any() else 0.0
         draws = [float(np.trace(_walk(edges, names[used], drawn, kelvin)[0])) / 3.0
@@ -141,7 +141,8 @@ def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Seq
                      "tensor_cm2_per_s": tensor.tolist(), "uncorrelated_cm2_per_s": float(np.trace(free)) / 3.0,
                      "tracer_cm2_per_s": ions})
     if closed:
-        warnings.append(f"these hops alone lead nowhere in {closed} of three directions: add others (--also)")
+        warnings.append(f"these hops alone lead nowhere in {closed} of three directions, or a million times slower "
+                        "than in the fastest: add others (--also)")
     return NetworkResult("vacancy" if kinds[0].vacancy else "ion", len(used), len(edges[0]), energies,
                          per_ion if kinds[0].vacancy else None, tuple(rows), tuple(warnings), barrier_error_eV)
 
@@ -233,30 +234,16 @@ def _diffusivity(edges: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], s
     """(3, 3) D in cm²/s of the walk, and of the walk without its memory."""
     start, end, vector, which = edges
     flow = np.array([_flow(kinds[k], energies, kelvin) for k in which])
-    partition = share.max()  # of a site of energy zero
-    current = flow * partition  # p_i k_ij, the same both ways
-    free = 0.5 * np.einsum("e,ea,eb->ab", current, vector, vector)
-    n = len(share)
-    drift = np.zeros((n, 3))
-    np.add.at(drift, start, current[:, None] * vector)
-    laplacian = np.zeros((n, n))
-    np.add.at(laplacian, (start, start), current)
-    np.add.at(laplacian, (start, end), -current)
-    memory = drift.T @ _solve(laplacian, drift)
-    return (free - memory) * CM2_PER_S_PER_A2_PER_PS, free * CM2_PER_S_PER_A2_PER_PS
-
-
-def _solve(laplacian: np.ndarray, drift: np.ndarray) -> np.ndarray:
-    """χ with laplacian χ = drift, zero on one site of every connected part of the network."""
-    from scipy.sparse.csgraph import connected_components
-
-    _, part = connected_components(laplacian != 0)
-    free = np.ones(len(laplacian), dtype=bool)
-    free[np.unique(part, return_index=True)[1]] = False
-    chi = np.zeros_like(drift)
-    scale = float(laplacian.max())
-    chi[free] = np.linalg.solve(laplacian[np.ix_(free, free)] / scale, drift[free] / scale)
-    return chi
+    current = flow * share.max()  # p_i k_ij, the same both ways; share.max(): of a site of energy zero
+    root = np.sqrt(current / current.max())[:, None]
+    differences = np.zeros((len(start), len(share)))
+    np.add.at(differences, (np.arange(len(start)), end), 1.0)
+    np.add.at(differences, (np.arange(len(start)), start), -1.0)
+    chi = np.linalg.lstsq(root * differences, -root * vector, rcond=None)[0]
+    left = root * (vector + differences @ chi)
+    free, walk = (0.5 * float(current.max()) * CM2_PER_S_PER_A2_PER_PS * (step.T @ step)
+                  for step in (root * vector, left))
+    return walk, free
 
 
 def _flow(kind: HopKind, energies: dict[str, float], kelvin: float) -> float:

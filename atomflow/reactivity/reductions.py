@@ -51,7 +51,8 @@ class Reduction:
 def reductions(diagram: PhaseDiagram, error_eV_per_atom: float | None) -> list[Reduction]:
     """Every oxide of :data:`OXIDES` whose elements are in the diagram.
 
-    Two root mean square errors of the potential decide: a mixture that gains more is "reduced".
+    Two root mean square errors of the potential decide: a mixture that gains more is "reduced"; where none gains, the
+    cation is "not reduced" unless the mixture that measured enthalpies prefer costs less than that.
     """
     present = {element.symbol for element in diagram.elements}
     measured = measured_diagram()
@@ -62,7 +63,7 @@ def reductions(diagram: PhaseDiagram, error_eV_per_atom: float | None) -> list[R
         best = _strongest(diagram, cation, oxide)
         known = _strongest(measured, cation, oxide) if has_crystal(measured, oxide) else None
         found.append(Reduction(cation, oxide, cation in DENIED_BY_PUBLICATION, *_to_element(diagram, cation, oxide),
-                               best, known, _verdict(best, error_eV_per_atom)))
+                               best, known, _verdict(best, _cost(diagram, oxide, known), error_eV_per_atom)))
     return found
 
 
@@ -71,9 +72,22 @@ def _strongest(diagram: PhaseDiagram, cation: str, oxide: str) -> Mixture | None
     return min(mixtures, key=lambda mixture: mixture.energy_eV_per_atom, default=None)
 
 
-def _verdict(best: Mixture | None, error: float | None) -> str:
+def _cost(diagram: PhaseDiagram, oxide: str, known: Mixture | None) -> float | None:
+    """eV per atom, computed, of the reducing mixture that the measured enthalpies prefer; None where they have none."""
+    from pymatgen.analysis.reaction_calculator import Reaction
+    from pymatgen.core import Composition
+
+    if known is None:
+        return None
+    reaction = Reaction([Composition("Na"), Composition(oxide)], [Composition(formula) for formula in known.products])
+    energy = sum(reaction.get_coeff(c) * energy_eV(diagram, c)[0] for c in reaction.all_comp)
+    return float(energy / sum(-reaction.get_coeff(c) * c.num_atoms for c in reaction.reactants))
+
+
+def _verdict(best: Mixture | None, cost: float | None, error: float | None) -> str:
     if best is None:
-        return "not reduced"
+        known_to_cost = error is not None and (cost is None or cost > 2.0 * error)
+        return "not reduced" if known_to_cost else "cannot say"
     if error is None or best.energy_eV_per_atom > -2.0 * error:
         return "cannot say"
     return "reduced"

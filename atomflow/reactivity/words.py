@@ -69,7 +69,8 @@ def _window(w: Window) -> list[str]:
         return beyond if value is None else f"{value:.2f}" + ("" if error is None else f" ± {error:.1f}")
 
     low, high = volts(w.reduction_V, w.reduction_error_V, "-∞"), volts(w.oxidation_V, w.oxidation_error_V, "∞")
-    return [w.name, f"{1000 * w.above_hull_eV_per_atom:.0f}", f"{low} to {high}", _number(w.with_metal_kJ_per_mol, 0),
+    above = str(round(1000 * w.above_hull_eV_per_atom))
+    return [w.name, above, f"{low} to {high}", _number(w.with_metal_kJ_per_mol, 0),
             ", ".join(w.reduced) or "-", ", ".join(w.with_metal)]
 
 
