@@ -80,5 +80,7 @@ def _side_by_side(result: ReactivityResult) -> str:
     for index, (one, other) in enumerate(result.pairs):
         for item in result.studies:
             best = item.contacts[index].strongest
-            rows.append([f"{one} + {other}", item.name, f"{best.energy_eV_per_atom:+.3f}", ", ".join(best.products)])
+            error = "" if item.error_eV_per_atom is None else f" ± {item.error_eV_per_atom:.3f}"
+            rows.append([f"{one} + {other}", item.name, f"{best.energy_eV_per_atom:+.3f}{error}",
+                         ", ".join(best.products)])
     return "potentials side by side: the strongest reaction\n" + table(rows, ["pair", "potential", "eV/atom", "forms"])
