@@ -1,8 +1,12 @@
 """Tiny MACE models with random weights: no physics, all of the mathematics."""
 
+import contextlib
+import copy
+import json
 import warnings
 
 import numpy as np
+import pytest
 import torch
 
 from atomflow.potentials.mace_import import mace_module
@@ -47,6 +51,27 @@ def tiny_files(folder, count, **changes):
     for number in range(1, count):
         files.append(disturbed(arrays, folder / f"tiny-{number}.mace.npz", number))
     return files
+
+
+@contextlib.contextmanager
+def built_once():
+    """Within it models of one shape are built once and copied: building is nine tenths of opening a file.
+
+    What is in the file is read, checked and put into the copy as ever.
+    """
+    from atomflow.potentials import mace_files
+
+    build, built = mace_files._rebuild, {}
+
+    def copied(settings):
+        shape = json.dumps(settings, sort_keys=True)
+        if shape not in built:
+            built[shape] = build(settings)
+        return copy.deepcopy(built[shape])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mace_files, "_rebuild", copied)
+        yield
 
 
 def disturbed(arrays, path, seed, by=0.1):

@@ -239,7 +239,7 @@ def test_a_stop_keeps_what_is_finished_and_the_same_call_goes_on(student, tmp_pa
 
 
 def test_a_whole_study_on_the_command_line(tmp_path, capsys):
-    arguments = ["reactivity", "--pair", "Na", "ZnO", "-p", "atomflow-nzsp-0", "--fmax", "0.1", "-o", str(tmp_path)]
+    arguments = ["reactivity", "--pair", "Na", "ZnO", "-p", "atomflow-nzsp-0", "--fmax", "0.5", "-o", str(tmp_path)]
     assert run([*arguments, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["kind"] == "reactivity"

@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from atomflow import campaign, potentials
+from atomflow.campaign import worker, workers
 from atomflow.campaign.state import status
 from atomflow.campaign.tasks import expand
 from atomflow.cell import read_cell
@@ -107,13 +108,32 @@ def smoke(name, out):
     return sorted((out / "runs").iterdir())
 
 
+class InThisProcess:
+    """A worker that does its work when it is started, here: what a worker is by itself, test_campaign shows."""
+
+    stdin = None
+
+    def __init__(self, command, **_):
+        assert command[1:3] == ["-m", "atomflow.campaign.worker"]
+        self._code = worker.main(command[3:])
+
+    def poll(self):
+        return self._code
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Workers without processes, each of which would load torch and the model's package anew."""
+    monkeypatch.setattr(workers.subprocess, "Popen", InThisProcess)
+
+
 def analyzed(capsys, *words):
     capsys.readouterr()
     assert command(["analyze", *map(str, words), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
-def test_glass(tmp_path, capsys):
+def test_glass(here, tmp_path, capsys):
     out = tmp_path / "out"
     runs = smoke("glass", out)
     assert len(runs) == 2
@@ -125,7 +145,7 @@ def test_glass(tmp_path, capsys):
     assert "Zn" in capsys.readouterr().out
 
 
-def test_boundary(tmp_path, capsys):
+def test_boundary(here, tmp_path, capsys):
     (run,) = smoke("boundary", tmp_path / "out")
     for place in (run, run.parent.parent):
         found = analyzed(capsys, place, "--by", "region", "--along", "z")
