@@ -35,7 +35,7 @@ class Step:
 STEPS = (
     Step("pack a glass", "build glass --units 2 --seed 1 -o melt.extxyz"),
     Step("melt and quench it", "quench melt.extxyz -p {p} --melt-ps 0.5 --rate-K-per-ps 2000 --anneal-ps 0.5 "
-                               "--settle-ps 1 -o glass"),
+                               "--settle-ps 1 --timestep-fs 2 -o glass"),
     Step("beside the literature", "order glass --glass"),
     Step("radial distribution", "order glass -o rdf.png", "rdf.png"),
     Step("boundary, mirror", "build boundary --plane 1 1 0 --kind mirror --grain-thickness 6 -o mirror.extxyz"),
@@ -51,7 +51,7 @@ STEPS = (
     Step("sealed boundary", "build sealed --boundary search/best.extxyz --glass glass --film 3 --na-uptake 1 "
                             "-o sealed.extxyz"),
     Step("quench its film", "quench sealed.extxyz -p {p} --melt-ps 0.3 --rate-K-per-ps 5000 --anneal-ps 0.3 "
-                            "--settle-ps 0.5 -o sealed"),
+                            "--settle-ps 0.5 --timestep-fs 2 -o sealed"),
     Step("the film beside the literature", "order sealed --glass"),
     Step("dynamics of it", "md sealed -p {p} -T 1400 --time-ps 1 --equilibration-ps 0.2 --thermostat-time-fs 100 "
                            "--frame-interval-fs 20 -o sealed-run"),
