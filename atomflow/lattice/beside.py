@@ -18,7 +18,8 @@ from atomflow.units import BOLTZMANN_EV_PER_K
 LIMITS = (
     "the walker is alone: one ion, or one vacancy, on an otherwise empty or full lattice; in NZSP ions move together",
     "harmonic: sites and saddles of one relaxed cell at 0 K; the framework does not give way as it does when hot",
-    "a vacancy's D is turned into that of the ions by the number of vacancies, without a correlation factor (below 1)",
+    "a vacancy's D is turned into that of the ions by the vacant sites of the composition: what it costs to make a "
+    "vacancy on these sites is left out, and so is a correlation factor (below 1)",
 )
 
 
