@@ -171,6 +171,13 @@ def test_watching_goes_on_while_slurm_does_not_answer_and_says_so_once(handed_in
     assert "squeue did not answer within" in told.err
 
 
+def test_a_cancelled_campaign_is_told_as_one_object(handed_in, tmp_path, monkeypatch, capsys):
+    play(tmp_path, monkeypatch, squeue="echo 100_0 R None", scancel="true")
+    assert command(["campaign", "cancel", str(handed_in), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"folder": str(handed_in), "told": "SLURM was asked to end job 100"}
+
+
 def test_a_slurm_that_does_not_answer_leaves_the_state_open(handed_in, tmp_path, monkeypatch, capsys):
     play(tmp_path, monkeypatch, squeue="echo 'Unable to contact slurm controller' >&2; exit 1")
     state = campaign.status(handed_in)

@@ -31,6 +31,8 @@ def test_md_prints_one_json_object_and_its_progress_elsewhere(cell, tmp_path, ca
     assert "already holds a run (done)" in again.err
     assert len(again.err.strip().splitlines()) == 1
     assert again.out == ""
+    assert run(["export", str(folder), "--format", "lammps", "-o", str(tmp_path / "x.data"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "x.data"), "format": "lammps"}
     assert run(["md", "--resume", str(folder)]) == 0
     out = capsys.readouterr()
     assert "nothing to resume" in out.err

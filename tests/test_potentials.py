@@ -1,26 +1,15 @@
 """Potentials against their own ASE calculators, against finite differences, and on the awkward cells."""
 
-import http.server
-import json
-import os
-import subprocess
-import sys
-import threading
-import warnings
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from atomflow.cell import Cell
-from atomflow.cli.main import run
 from atomflow.errors import InputError
-from atomflow.potentials import registry, trust
 from atomflow.potentials.base import Edges
 
 torch = pytest.importorskip("torch")
@@ -29,15 +18,14 @@ if find_spec("mace") is None:  # importing it would switch torch's safe loading 
     pytest.skip("mace-torch is not installed", allow_module_level=True)
 
 from mace_toys import R_MAX, make_mace  # noqa: E402
+from potential_toys import evaluate, flat, ordered_nzsp, rock_salt  # noqa: E402
 
-from atomflow.potentials import foundation, load, mace, mace_files  # noqa: E402
+from atomflow.potentials import load, mace  # noqa: E402
 from atomflow.potentials.check import check  # noqa: E402
 from atomflow.potentials.edges import build_edges  # noqa: E402
 from atomflow.potentials.evaluate import evaluate_cells  # noqa: E402
 from atomflow.potentials.mace_import import mace_module  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
-
-STRUCTURES = Path(__file__).parents[1] / "structures"
 
 
 @pytest.fixture(autouse=True)
@@ -51,36 +39,13 @@ def module():
 
 
 @pytest.fixture(scope="module")
-def pickled(module, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "tiny.model"
-    torch.save(module, path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def small():
-    """Two formula units of rock salt in a triclinic cell narrower than every cutoff used here, atoms displaced."""
-    atoms = bulk("NaCl", "rocksalt", a=5.6).repeat((1, 1, 2))
-    atoms.numbers[atoms.numbers == 17] = 8
-    rng = np.random.default_rng(1)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.06, (3, 3))), scale_atoms=True)
-    atoms.rattle(0.15, seed=2)
-    widths = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
-    assert widths.min() < R_MAX
-    return atoms
+    return rock_salt()
 
 
 @pytest.fixture(scope="module")
 def nzsp():
-    """The 80 atoms of ordered C2/c Na3Zr2Si2PO12, displaced."""
-    import ase.io
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        read = ase.io.read(STRUCTURES / "NZSP_C2c_ordered_DFTcoords_PDF84-1200cell.cif")
-    atoms = Atoms(read.numbers, positions=read.positions, cell=read.cell, pbc=True)
-    atoms.rattle(0.1, seed=3)
-    return atoms
+    return ordered_nzsp()
 
 
 @pytest.fixture(scope="module", params=["mace", "chgnet"])
@@ -90,19 +55,6 @@ def double(request, module):
         pytest.importorskip("chgnet")
         return load("chgnet", device="cpu", dtype="float64")
     return mace.from_module(module, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
-
-
-def flat(*systems):
-    owner = np.repeat(np.arange(len(systems)), [len(a) for a in systems])
-    return (np.concatenate([a.numbers for a in systems]), np.concatenate([a.positions for a in systems]),
-            np.array([a.cell.array for a in systems]), owner)
-
-
-def evaluate(potential, *systems, skin_A=0.0, stress=True):
-    numbers, positions, lattices, owner = flat(*systems)
-    model = potential.batch_model(numbers, owner, len(systems))
-    edges = build_edges(positions, lattices, owner, model.cutoff_A + skin_A, model.device)
-    return model(torch.tensor(positions), torch.tensor(lattices), edges, stress)
 
 
 # --- against the model's own calculator ------------------------------------------------------------------------
@@ -335,313 +287,3 @@ def test_evaluate_cells_takes_systems_of_different_size(small):
                             [s.cell.array for s in systems])
     assert float(answer.energy_eV[1]) == pytest.approx(2 * float(answer.energy_eV[0]), rel=1e-12)
     np.testing.assert_allclose(answer.stress_eV_per_A3[0], answer.stress_eV_per_A3[1], rtol=1e-10)
-
-
-# --- files, trust, names -----------------------------------------------------------------------------------------
-
-
-def test_a_pickled_model_needs_trust_once(pickled):
-    with pytest.raises(InputError, match="--trust-model"):
-        load(pickled, device="cpu")
-    first = load(pickled, device="cpu", trust_model=True)
-    assert first.identity.sha256 == trust.file_sha256(pickled)
-    assert load(pickled, device="cpu").identity == first.identity
-
-
-def test_a_pickle_of_unknown_checksum_is_never_opened(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "exploded"), "w"))
-
-    torch.save(Bomb(), tmp_path / "bomb.model")
-    with pytest.raises(InputError, match="runs code"):
-        load(tmp_path / "bomb.model", device="cpu")
-    assert not (tmp_path / "exploded").exists()
-
-
-def test_a_portable_file_needs_no_trust_and_gives_identical_forces(module, small, tmp_path):
-    path = mace_files.save_portable(module.double(), tmp_path / "tiny.mace.npz")
-    with np.load(path, allow_pickle=False) as archive:
-        assert json.loads(str(archive["__settings__"]))["arguments"]["interaction_cls"].endswith("Block")
-    again = load(path, device="cpu", dtype="float64")
-    original = mace.from_module(module, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
-    ours, theirs = evaluate(again, small), evaluate(original, small)
-    assert again.identity.name == "tiny"
-    np.testing.assert_allclose(ours.energy_eV, theirs.energy_eV, rtol=1e-14)
-    np.testing.assert_allclose(ours.forces_eV_per_A, theirs.forces_eV_per_A, rtol=0, atol=1e-15)
-
-
-def test_a_portable_file_cannot_name_any_other_code(module, tmp_path):
-    path = mace_files.save_portable(module, tmp_path / "tiny.mace.npz")
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = dict(archive)
-    settings = json.loads(str(arrays["__settings__"]))
-    settings["arguments"]["interaction_cls"] = "Callable"
-    arrays["__settings__"] = np.array(json.dumps(settings))
-    np.savez(tmp_path / "evil.mace.npz", **arrays)
-    with pytest.raises(InputError, match="does not have"):
-        load(tmp_path / "evil.mace.npz", device="cpu")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("empty.model", b"", "no model that torch can open"),
-        ("text.model", b"not a model", "no model that torch can open"),
-        ("text.mace.npz", b"not a model", "no portable MACE model"),
-    ],
-)
-def test_a_damaged_file_is_one_line(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
-        load(tmp_path / name, device="cpu", trust_model=True)
-    assert "\n" not in str(caught.value)
-
-
-def test_what_is_no_mace_model_is_refused(tmp_path):
-    torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.model")
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "linear.model")
-    for name, message in (("checkpoint.model", "holds a dict"), ("linear.model", "no MACE model")):
-        with pytest.raises(InputError, match=message):
-            load(tmp_path / name, device="cpu", trust_model=True)
-
-
-def test_heads_are_chosen_by_name():
-    several = type("Several", (), {"heads": ["mp", "omat"]})()
-    assert mace.choose_head(several, "omat", "m.model") == 1
-    with pytest.raises(InputError, match=r"m\.model#mp"):
-        mace.choose_head(several, None, "m.model")
-    with pytest.raises(InputError, match="did you mean 'omat'"):
-        mace.choose_head(several, "oamt", "m.model")
-
-
-def test_the_identity_leads_back_to_the_same_potential(pickled):
-    first = load(f"{pickled}#Default", device="cpu", trust_model=True)
-    again = load(first.identity.source, device="cpu", dtype=first.identity.dtype)
-    assert again.identity == first.identity
-    assert first.identity.name == "tiny#Default"
-    with pytest.raises(InputError, match="has no head 'mp'"):
-        load(f"{pickled}#mp", device="cpu")
-
-
-def test_an_unknown_name_names_the_nearest():
-    with pytest.raises(InputError, match="did you mean 'mace-mpa-0-medium'"):
-        load("mace-mpa-0-medum")
-    with pytest.raises(InputError, match="no model file"):
-        load("nowhere/my.model")
-    with pytest.raises(InputError, match="float32 or float64"):
-        load("lennard-jones-argon", dtype="float16")
-    with pytest.raises(InputError, match="no device"):
-        load("lennard-jones-argon", device="tpu9")
-    with pytest.raises(InputError, match="float32 or float64"):
-        load("mace-mpa-0-medium", dtype="float16")
-
-
-def test_every_entry_of_the_registry_is_complete():
-    for name, known in registry.entries().items():
-        assert known.trained_for, name
-        assert known.reference, name
-        assert ((known.url or known.file) is not None) == (known.kind == "mace"), name
-        assert known.shipped is None or trust.file_sha256(known.shipped) == known.sha256, name
-    assert registry.DEFAULT in registry.entries()
-
-
-def test_a_name_wins_over_a_file_of_the_same_name(tmp_path, monkeypatch):
-    (tmp_path / "lennard-jones-argon").write_text("not a model")
-    monkeypatch.chdir(tmp_path)
-    assert load("lennard-jones-argon", device="cpu").identity.kind == "pair"
-
-
-# --- downloads ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(pickled):
-    """A server on this machine that has one model, one truncated one, and one web page."""
-    content = pickled.read_bytes()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            if self.path.endswith("gone.model"):
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html" if "page" in self.path else "application/octet-stream")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if "half" in self.path else content)
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-
-
-def entry_for(url, **changes):
-    facts = {"kind": "mace", "elements": "7", "trained_for": "tests", "reference": "none", "licence": "MIT"}
-    return registry.Entry(**{**facts, "url": url, **changes})
-
-
-def test_a_model_is_downloaded_once_and_its_checksum_recorded(server, pickled, monkeypatch):
-    known = entry_for(f"{server}/tiny.model")
-    monkeypatch.setattr(registry, "entries", lambda: {"tiny": known})
-    with pytest.raises(InputError, match="--trust-model"):
-        load("tiny", device="cpu")
-    loaded = load("tiny", device="cpu", trust_model=True)
-    assert loaded.identity.source == f"{server}/tiny.model"
-    path = foundation.cache_path(known)
-    assert path.read_bytes() == pickled.read_bytes()
-    assert path.with_name("tiny.model.sha256").read_text().split()[0] == loaded.identity.sha256
-    monkeypatch.setattr(foundation, "_download", lambda *arguments: pytest.fail("downloaded twice"))
-    load("tiny", device="cpu")
-    with path.open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(InputError, match="has changed"):
-        load("tiny", device="cpu")
-
-
-def test_a_pinned_checksum_needs_no_trust_and_refuses_another_file(server, pickled, monkeypatch):
-    known = entry_for(f"{server}/tiny.model", sha256=trust.file_sha256(pickled))
-    monkeypatch.setattr(registry, "entries", lambda: {"tiny": known})
-    assert load("tiny", device="cpu").identity.name == "tiny"
-    monkeypatch.setattr(registry, "entries", lambda: {"tiny": entry_for(f"{server}/tiny.model", sha256="0" * 64)})
-    with pytest.raises(InputError, match="damaged or another file"):
-        load("tiny", device="cpu", trust_model=True)
-
-
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [("half.model", "connection broke"), ("page.model", "web page"), ("gone.model", "answers 404")],
-)
-def test_a_bad_download_leaves_nothing_behind(server, file, message):
-    known = entry_for(f"{server}/{file}")
-    with pytest.raises(InputError, match=message) as caught:
-        foundation.cached_file("tiny", known)
-    assert "\n" not in str(caught.value)
-    assert not list(foundation.cache_path(known).parent.iterdir())
-
-
-def test_offline_says_in_one_line_how_to_bring_the_file(monkeypatch, capsys):
-    def refuse(*arguments, **keywords):
-        raise foundation.urllib.error.URLError(OSError(101, "Network is unreachable"))
-
-    monkeypatch.setattr(foundation.urllib.request, "urlopen", refuse)
-    assert run(["potential", "check", "mace-mpa-0-medium", str(STRUCTURES / "Na_bcc.cif")]) == 2
-    line = capsys.readouterr().err.strip()
-    assert "\n" not in line
-    for part in ("Network is unreachable", "https://github.com/ACEsuit/", "cache/models/mace-mpa-0-medium.model",
-                 "-p /path/to/mace-mpa-0-medium.model --trust-model"):
-        assert part in line
-
-
-# --- the command line --------------------------------------------------------------------------------------------
-
-
-def test_list_and_show_need_no_torch():
-    code = ("import sys; from atomflow.cli.main import run; assert run(['potential', 'list', '--json']) == 0; "
-            "assert run(['potential', 'show', 'chgnet', '--json']) == 0; "
-            "sys.exit('torch' in sys.modules or 'pymatgen' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    names, shown = json.loads("[" + done.stdout.replace("}\n{", "},{") + "]")
-    assert "chgnet" in [each["name"] for each in names["potentials"]]
-    assert shown["kind"] == "chgnet"
-
-
-def test_importing_mace_prints_nothing_and_leaves_torchs_safe_loading_on():
-    code = ("import os; from atomflow.potentials.mace_import import mace_module; mace_module('modules'); "
-            "assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ")
-    clean = {key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=clean)
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr) == ("", "")
-
-
-def test_evaluate_writes_what_ase_reads(pickled, small, tmp_path, capsys):
-    import ase.io
-
-    frames = [small.copy() for _ in range(3)]
-    for index, frame in enumerate(frames):
-        frame.positions[0, 2] += 0.1 * index
-        frame.info["tag"] = index
-    ase.io.write(tmp_path / "frames.extxyz", frames)
-    out = tmp_path / "out.extxyz"
-    command = ["potential", "evaluate", str(pickled), str(tmp_path / "frames.extxyz"), "-o", str(out), "--json"]
-    command += ["--dtype", "float64", "--device", "cpu"]
-    assert run(command) == 2
-    assert run([*command, "--trust-model"]) == 0
-    assert json.loads(capsys.readouterr().out)["frames"] == 3
-    potential = load(pickled, device="cpu", dtype="float64")
-    calculator = potential.calculator()
-    for index, frame in enumerate(ase.io.read(out, index=":")):
-        reference = frames[index].copy()
-        reference.calc = calculator
-        assert frame.info["tag"] == index
-        assert frame.get_potential_energy() == pytest.approx(reference.get_potential_energy(), rel=1e-7)
-        np.testing.assert_allclose(frame.get_forces(), reference.get_forces(), rtol=0, atol=1e-7)
-        np.testing.assert_allclose(frame.get_stress(), reference.get_stress(), rtol=0, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    ("frames", "out", "message"),
-    [
-        ("missing.xyz", "out.extxyz", "no file"),
-        ("molecule.xyz", "out.extxyz", "periodic"),
-        ("astatine.xyz", "out.extxyz", "does not know At"),
-        ("astatine.xyz", "out.cif", "extended XYZ"),
-        ("astatine.xyz", "nowhere/out.extxyz", "does not exist"),
-        ("broken.xyz", "out.extxyz", "cannot read frames"),
-    ],
-)
-def test_evaluate_says_what_is_wrong(tmp_path, capsys, frames, out, message):
-    pytest.importorskip("chgnet")
-    (tmp_path / "molecule.xyz").write_text("1\n\nNa 0 0 0\n")
-    (tmp_path / "astatine.xyz").write_text('1\nLattice="3 0 0 0 3 0 0 0 3"\nAt 0 0 0\n')
-    (tmp_path / "broken.xyz").write_text('2\nLattice="3 0 0 0 3 0 0 0 3"\nFe 0 0\n')
-    code = run(["potential", "evaluate", "chgnet", str(tmp_path / frames), "-o", str(tmp_path / out)])
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert code == 2
-    assert message in error
-    assert not (tmp_path / out).exists()
-
-
-def test_check_on_the_command_line(pickled, small, tmp_path, capsys):
-    from atomflow.cell import write_cell
-
-    cell = write_cell(Cell(small.numbers, small.positions, small.cell.array), tmp_path / "cell.extxyz")
-    assert run(["potential", "check", str(pickled), str(cell), "--device", "cpu", "--json", "--trust-model"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["verdict"] == "good"
-    assert report["atoms"] == len(small)
-    assert report["identity"]["dtype"] == "float32"
-
-
-def test_check_finds_forces_that_are_not_the_slope(small):
-    class Wrong(LennardJones):
-        def pair_energy(self, r_A):
-            energy, slope = super().pair_energy(r_A)
-            return energy, 1.01 * slope
-
-        def with_dtype(self, dtype):
-            return Wrong(self.epsilon_eV, self.sigma_A, self.cutoff_A, device="cpu", dtype=dtype)
-
-    cell = Cell(small.numbers, small.positions, small.cell.array)
-    assert "not the slope" in check(Wrong(0.2, 2.2, 6.0, device="cpu"), cell).verdict
-
-
-def test_convert_writes_a_portable_model(pickled, tmp_path):
-    out = tmp_path / "tiny.mace.npz"
-    assert run(["potential", "convert", str(pickled), "-o", str(out)]) == 2
-    assert run(["potential", "convert", str(pickled), "-o", str(out), "--trust-model"]) == 0
-    assert load(out, device="cpu").identity.elements == ("B", "O", "Na", "Si", "P", "Zn", "Zr")
-
-
-def test_an_element_that_was_not_validated_is_said_but_not_refused():
-    identity = load(registry.DEFAULT).identity
-    assert identity.unvalidated == ("B",)
-    assert identity.caution(np.array([11, 40, 14, 15, 8, 30])) is None
-    assert "not validated for cells with B" in identity.caution(np.array([5, 8, 30]))
