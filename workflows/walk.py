@@ -38,7 +38,8 @@ STEPS = (
                                "--settle-ps 1 --timestep-fs 2 -o glass"),
     Step("beside the literature", "order glass --glass"),
     Step("radial distribution", "order glass -o rdf.png", "rdf.png"),
-    Step("boundary, mirror", "build boundary --plane 1 1 0 --kind mirror --grain-thickness 6 -o mirror.extxyz"),
+    Step("boundary, mirror", "build boundary --plane 1 1 0 --kind mirror --grain-thickness 6 --width 0.5 "
+                             "-o mirror.extxyz"),
     Step("boundary, tilt", "build boundary --plane 1 1 0 --kind tilt --grain-thickness 6 -o tilt.extxyz"),
     Step("boundary, twist", "build boundary --plane 1 1 0 --kind twist --grain-thickness 6 -o twist.extxyz"),
     Step("boundary, shift", "build boundary --plane 1 1 0 --kind shift --shift 0.25 0 --grain-thickness 6 "

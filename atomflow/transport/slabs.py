@@ -222,8 +222,9 @@ def _slabs(moving: Displacements, labels: np.ndarray, first: np.ndarray, rotatio
     own = np.array([any(s.region == name and (x - s.low) % 1.0 < s.high - s.low for s in slabs)
                     for x, name in zip(place, labels[voters], strict=True)])
     if len(slabs) < 2 or own.mean() < _ORDERLY:
-        raise InputError(f"{moving.trajectory.source}: the regions do not follow one another in this direction; "
-                         "choose another with --along")
+        raise InputError(f"{moving.trajectory.source}: the regions do not follow one another in this direction "
+                         f"({100 * own.mean():.0f} % of the framework lie in a slab of their region); choose another "
+                         "with --along, or build grains thicker than the region between them (build boundary --width)")
     return slabs
 
 
