@@ -52,8 +52,10 @@ def test_importing_the_configuration_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_runs_at_different_temperatures_do_not_share_their_noise():
-    """One lucky seed must not move all points of an Arrhenius line together."""
-    keys = {MDConfig(temperature_K=t, time_ps=1.0, seed=s).random_key for t in (900.0, 1000.0, 1150.0) for s in (1, 2)}
-    assert len(keys) == 6
-    assert MDConfig(temperature_K=900, time_ps=1.0).random_key == MDConfig(temperature_K=900.0, time_ps=9.0).random_key
+def test_runs_at_different_temperatures_or_of_different_cells_do_not_share_their_noise():
+    """One lucky seed must not move all points of an Arrhenius line together, nor all structures of a comparison."""
+    keys = {MDConfig(temperature_K=t, time_ps=1.0, seed=s).random_key(cell)
+            for t in (900.0, 1000.0, 1150.0) for s in (1, 2) for cell in ("ab", "cd")}
+    assert len(keys) == 12
+    short, long = (MDConfig(temperature_K=t, time_ps=time) for t, time in ((900, 1.0), (900.0, 9.0)))
+    assert short.random_key("ab") == long.random_key("ab")

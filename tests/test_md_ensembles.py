@@ -9,7 +9,7 @@ from md_toys import CPU, argon, harmonic, ideal_gas, lennard_jones, monoclinic_a
 from atomflow.md.barostats import frame
 from atomflow.md.config import MDConfig
 from atomflow.md.forces import Forces
-from atomflow.md.protocols import Protocol
+from atomflow.md.protocols import Protocol, random_keys
 from atomflow.md.state import from_cells, thermal_velocities
 from atomflow.md.thermostats import nose_hoover_energy_eV, nose_hoover_init
 from atomflow.units import BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA
@@ -21,8 +21,8 @@ def config(**changes):
 
 def batch(cells, configs, potential):
     state = from_cells(cells, CPU)
-    targets, keys = [c.temperature_K for c in configs], [c.random_key for c in configs]
-    state.velocities_A_per_fs = thermal_velocities(state, targets, keys)
+    targets = [c.temperature_K for c in configs]
+    state.velocities_A_per_fs = thermal_velocities(state, targets, random_keys(state, configs))
     forces = Forces(potential, state, 1.0, configs[0].timestep_fs, stress=configs[0].ensemble == "npt")
     forces(state)
     return state, forces, Protocol(state, configs)
@@ -184,3 +184,17 @@ def test_the_anisotropic_barostat_brings_a_monoclinic_crystal_to_its_pressure_wi
     assert error < 0.03
     np.testing.assert_allclose(per_system.mean(0), np.eye(3) * pressure, atol=max(5 * error, 0.01))
     assert np.ptp(np.array(energies)[200:], axis=0).max() / 32 < 1e-4  # eV per atom over 5 ps
+
+
+def test_different_cells_of_one_seed_have_traces_of_their_own():
+    """What the thermostat did to one structure says nothing about another: their kinetic energies do not correlate."""
+    alike = config(seed=1, thermostat="bussi", thermostat_time_fs=10.0)
+    cells = [argon(1), argon(1, 5.5), argon(1)]
+    state, forces, protocol = batch(cells, [alike] * 3, ideal_gas())
+    traces = []
+    for _ in range(1500):
+        protocol.advance(state, forces)
+        traces.append(state.kinetic_eV().numpy())
+    between = np.corrcoef(np.array(traces).T)
+    assert between[0, 2] == pytest.approx(1.0)  # the very same run
+    assert abs(between[0, 1]) < 0.3

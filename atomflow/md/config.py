@@ -136,11 +136,14 @@ class MDConfig(StrictModel):
     def _whole(self, interval_fs: float) -> int:
         return round(interval_fs / self.timestep_fs)
 
-    @property
-    def random_key(self) -> int:
-        """What keys this run's random numbers: seed and temperature. Runs of equal seed at different temperatures must
-        not share their noise: the thermostat's luck would move all points of an Arrhenius line together."""
-        return int.from_bytes(hashlib.sha256(f"{self.seed} {self.temperature_K!r}".encode()).digest()[:8], "little")
+    def random_key(self, cell_sha256: str) -> int:
+        """What keys the random numbers of a run that starts from this cell: seed, temperature and the cell itself.
+
+        Runs of equal seed must not share their noise: the thermostat's luck would move all points of an Arrhenius line
+        together, and all the structures that are compared with one another.
+        """
+        told = f"{self.seed} {self.temperature_K!r} {cell_sha256}"
+        return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "little")
 
     def target_K(self, step: int) -> float:
         """Target temperature at ``step``, counted from the start of equilibration."""

@@ -62,7 +62,7 @@ def write_lammps(
     (folder / DATA).write_text(files.data_text(cell, f"{cell.formula}, by atomflow {__version__}"), encoding="utf-8")
     _write(folder / POTENTIAL, [*head, *style.lines, f"neighbor {config.skin_A:.10g} bin",
                                 "neigh_modify every 1 delay 0 check yes"])
-    _write(folder / RUN, [*head, *_start(config, style.launch), *_production(config, elements, 0)])
+    _write(folder / RUN, [*head, *_start(config, cell, style.launch), *_production(config, elements, 0)])
     _write(folder / RESUME, [*head, *_restart(style.launch), *_production(config, elements, None)])
     write_cell(cell, folder / files.CELL_FILE)
     facts = {"format": files.FORMAT, "format_version": 1, "atomflow": __version__,
@@ -76,9 +76,9 @@ def _write(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _start(config: MDConfig, launch: str) -> list[str]:
+def _start(config: MDConfig, cell: Cell, launch: str) -> list[str]:
     """From the data file to the end of equilibration, which becomes step 0."""
-    seed = config.random_key % (MAX_SEED - 1) + 1
+    seed = config.random_key(cell.sha256) % (MAX_SEED - 1) + 1
     lines = [
         f"# Run here:  {launch.replace('INPUT', RUN)}", "# Then:      atomflow analyze .", "",
         "units metal", "atom_style atomic", "atom_modify map yes", "newton on", "boundary p p p", "box tilt large",

@@ -25,13 +25,18 @@ def check_alike(configs: Sequence[MDConfig]) -> None:
             raise InputError(f"runs of one batch must share '{name}' (found {shown}); start them as separate batches")
 
 
+def random_keys(state: State, configs: Sequence[MDConfig]) -> list[int]:
+    """What keys each system's random numbers; see :meth:`MDConfig.random_key`."""
+    return [config.random_key(sha256) for config, sha256 in zip(configs, state.cells_sha256, strict=True)]
+
+
 class Protocol:
     """Advances a batch by one step at a time. Everything random or ramped is a function of the step number."""
 
     def __init__(self, state: State, configs: Sequence[MDConfig]) -> None:
         check_alike(configs)
         self.config = configs[0]
-        device, seeds = state.device, [config.random_key for config in configs]
+        device, seeds = state.device, random_keys(state, configs)
         counts = state.counts.tolist()
         degrees = [round(dof) for dof in state.degrees_of_freedom.tolist()]
         constant = all(config.temperature_end_K is None for config in configs)

@@ -1,4 +1,4 @@
-"""Random numbers keyed by (seed and temperature, stream, step): who shares a batch does not change a system's path.
+"""Random numbers keyed by run (seed, temperature, cell), stream and step: who shares a batch does not change a path.
 
 The numbers come from numpy's Philox counter generator (Salmon et al., SC11, doi:10.1145/2063384.2063405) on the host,
 the same for CPU and CUDA. There is no generator state to checkpoint: the step number is the state.

@@ -17,7 +17,7 @@ from atomflow.errors import InputError
 from atomflow.md.config import MDConfig
 from atomflow.md.doubt import check_committee
 from atomflow.md.progress import Progress
-from atomflow.md.protocols import check_alike
+from atomflow.md.protocols import check_alike, random_keys
 from atomflow.md.session import Member, Session
 from atomflow.md.state import from_cells, load_arrays, thermal_velocities
 from atomflow.potentials import Potential
@@ -80,8 +80,9 @@ def run_batch(
         potential.check_elements(job.cell.numbers)
     check_alike([job.config for job in jobs])
     state = from_cells([job.cell for job in jobs], potential.device, jobs[0].config.held_regions)
-    targets, seeds = [job.config.temperature_K for job in jobs], [job.config.random_key for job in jobs]
-    state.velocities_A_per_fs = thermal_velocities(state, targets, seeds)
+    configs = [job.config for job in jobs]
+    state.velocities_A_per_fs = thermal_velocities(
+        state, [config.temperature_K for config in configs], random_keys(state, configs))
     with contextlib.ExitStack() as stack:
         members = [
             Member(job.config, stack.enter_context(create(job, potential)), len(job.cell), job.cell.volume_A3)
@@ -141,7 +142,7 @@ def session_of(
             member.checkpoint_step, member.start_eV = state.step, checkpoint.get("start_eV")
     else:
         state.velocities_A_per_fs = thermal_velocities(
-            state, [config.temperature_K for config in configs], [config.random_key for config in configs])
+            state, [config.temperature_K for config in configs], random_keys(state, configs))
     session = Session(state, members, potential, progress)
     if saved and session.forces.neighbours is not None and "neighbour_positions_A" in saved[0]:
         names = ("neighbour_positions_A", "neighbour_lattice_A")

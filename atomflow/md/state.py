@@ -34,6 +34,7 @@ class State:
         work_eV: (S,) enthalpy that the barostat has put in since the start.
         chain: (S, 2, M) positions and velocities (1/fs) of the Nosé–Hoover chain; M = 0 without one.
         step: steps done since the start of equilibration.
+        cells_sha256: (S,) checksum of the cell that each system began as; with seed and temperature it keys the noise.
     """
 
     numbers: torch.Tensor
@@ -51,6 +52,7 @@ class State:
     work_eV: torch.Tensor
     chain: torch.Tensor
     step: int = 0
+    cells_sha256: tuple[str, ...] = ()
 
     @property
     def n_systems(self) -> int:
@@ -133,6 +135,7 @@ def from_cells(cells: Sequence[Cell], device: torch.device, held_regions: Sequen
         heat_eV=zeros(s),
         work_eV=zeros(s),
         chain=zeros(s, 2, 0),
+        cells_sha256=tuple(cell.sha256 for cell in cells),
     )
 
 
@@ -194,6 +197,8 @@ def select(state: State, systems: Sequence[int]) -> State:
         value = getattr(state, field.name)
         if field.name == "step":
             new[field.name] = value
+        elif field.name == "cells_sha256":
+            new[field.name] = tuple(value[system] for system in sorted(systems))
         elif field.name == "system_index":
             new[field.name] = torch.searchsorted(kept, value[atoms])
         else:

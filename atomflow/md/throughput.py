@@ -13,7 +13,7 @@ from atomflow.cell import Cell
 from atomflow.errors import RunFailed
 from atomflow.md.config import MDConfig
 from atomflow.md.forces import Forces
-from atomflow.md.protocols import Protocol
+from atomflow.md.protocols import Protocol, random_keys
 from atomflow.md.session import is_out_of_memory
 from atomflow.md.state import from_cells, thermal_velocities
 from atomflow.potentials import Potential
@@ -84,8 +84,7 @@ def _throughput(cell: Cell, potential: Potential, config: MDConfig, size: int) -
     """Steps a second, summed over ``size`` replicas."""
     state = from_cells([cell] * size, potential.device, config.held_regions)
     configs = [config.model_copy(update={"seed": seed}) for seed in range(size)]
-    state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K] * size,
-                                                   [item.random_key for item in configs])
+    state.velocities_A_per_fs = thermal_velocities(state, [config.temperature_K] * size, random_keys(state, configs))
     forces = Forces(potential, state, config.skin_A, config.timestep_fs, stress=config.ensemble == "npt")
     protocol = Protocol(state, configs)
     forces(state)
