@@ -134,6 +134,8 @@ def test_row_and_unfinished_section(potential, tmp_path, monkeypatch):
     assert found.unfinished
     assert found.rows[0][2:6] == ["3 x 1.2", "2 x 0.70", "2.1", "seed 2 at 0.40 ps: too hot"]
     assert found.facts["toy"][1]["blown_up"]
+    ends[:] = [Stood(seed, "waiting", 0.0) for seed in (1, 2, 3)]
+    assert stability.section(context).rows[0][5:9] == ["none", "-", "-", "-"]  # nothing was seen of what has not begun
 
 
 def test_an_unfinished_section_is_measured_again(potential, tmp_path, monkeypatch):

@@ -78,12 +78,13 @@ def _row(trial: Trial, ends: list[Stood], wall_s: float) -> list[str]:
     whole = [end for end in ends if not end.blown_up]
     begun = [end for end in ends if end.state != "waiting"]
     blown = "; ".join(f"seed {end.seed} at {end.time_ps:.2f} ps: {end.reason}" for end in ends if end.blown_up)
+    hottest = [end.hottest_K for end in begun if end.hottest_K is not None]
+    closest = [end.closest_A for end in begun if end.closest_A is not None]
     drifts = [end.drift_meV_per_atom_per_ps for end in begun if end.drift_meV_per_atom_per_ps is not None]
     return [
         trial.title, f"{trial.temperature_K:g}", f"{trial.seeds} x {trial.time_ps:g}",
         f"{len(whole)} x {min((end.time_ps for end in whole), default=0.0):.2f}",
         f"{sum(end.time_ps for end in ends):.1f}", blown or "none",
-        f"{max((end.hottest_K or 0.0 for end in begun), default=0.0):.0f}",
-        f"{min((end.closest_A for end in begun if end.closest_A is not None), default=float('nan')):.2f}",
+        f"{max(hottest):.0f}" if hottest else "-", f"{min(closest):.2f}" if closest else "-",
         f"{min(drifts):+.3f} to {max(drifts):+.3f}" if drifts else "-", f"{wall_s / 60:.1f}",
     ]  # fmt: skip
