@@ -81,10 +81,10 @@ def _phonons(facts: Facts) -> tuple[str, str]:
 def _stability(name: str, seeds: int, time_ps: float) -> Callable[[Facts], tuple[str, str]]:
     def judge(facts: Facts) -> tuple[str, str]:
         ends = facts.get(name, [])
-        if not ends:
+        if not any(end["time_ps"] > 0 or end["blown_up"] for end in ends):
             return "not measured", "open"
         whole, shortest = sum(not end["blown_up"] for end in ends), min(end["time_ps"] for end in ends)
-        measured = f"{whole} of {len(ends)} seeds whole, shortest {shortest:g} ps"
+        measured = f"{whole} of {len(ends)} seeds whole, shortest {shortest:.3g} ps"
         if whole < len(ends):
             return measured, "NOT met"
         return measured, "met" if len(ends) >= seeds and shortest >= 0.999 * time_ps else "less than asked"
