@@ -19,4 +19,5 @@ class Kept(Elsewhere):
         self.name, self.folder, self.interpreter = teacher, folder, ""
 
     def _work(self, missing: dict[str, Task], say: Say) -> None:
-        raise TeacherSilent(f"{len(missing)} answers of {self.name} are not among those kept in {self.folder}")
+        where = Path(self.folder.parent.name, self.folder.name)  # a card goes where the rest of the path means nothing
+        raise TeacherSilent(f"{len(missing)} answers of {self.name} are not among those kept in {where}")
