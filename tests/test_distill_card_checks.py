@@ -239,6 +239,29 @@ def test_the_hop_moves_one_sodium_to_an_empty_site():
     assert np.linalg.norm((away - np.round(away)) @ first.lattice_A, axis=1).min() > 0.5
 
 
+def test_barriers_along_the_students_path_need_no_band_of_the_teacher(tmp_path):
+    """Planted: the student climbs 0.30 and 0.20 eV, the teacher 0.33 and 0.18 eV along the same three cells."""
+    first, last, _ = hops.hop_ends(3)
+    path = [Cell(first.numbers, (1 - part) * first.positions_A + part * last.positions_A, first.lattice_A)
+            for part in (0.0, 0.5, 1.0)]
+    own = {"cells": [operations.to_cell(cell.to_ase()) for cell in path], "converged": True, "evaluations": 9,
+           "forward_eV": 0.30, "backward_eV": 0.20}
+    student = types.SimpleNamespace(perform=lambda tasks, say: [own])
+
+    def teach(tasks, say):
+        assert [asked["operation"] for asked in tasks] == ["single"]
+        return [{"energies_eV": [-5.0, -4.67, -4.85]}]
+
+    context = Context(None, "toy", student, types.SimpleNamespace(perform=teach), "",
+                      CardSettings(hop_seeds=(3,), hop_teacher_bands=False), tmp_path, lambda text: None)
+    found = hops.run(context)
+    assert found.facts["3"]["errors_on_students_path_eV"] == pytest.approx([-0.03, 0.02])
+    assert "errors_eV" not in found.facts["3"]  # the goal asks for the teacher's own bands
+    assert "mean |difference| 25 meV, largest 30 meV" in found.lines[0]
+    assert "hop_teacher_bands" in found.missing[0]
+    assert found.rows[0][3] == "0.330 / 0.180"
+
+
 def test_conventional_lattice_comes_back_from_the_primitive_cell():
     crystal = primitive(NZSP)
     assert len(crystal.cell) == 40

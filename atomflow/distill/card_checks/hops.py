@@ -22,7 +22,8 @@ def work(context: Context) -> Work:
     """Both ends 60 evaluations each, a band some 50 steps."""
     settings = context.settings
     cost = len(settings.hop_seeds) * ATOMS * (120 + 50 * settings.hop_images)
-    return Work(student=cost, teacher=cost)
+    path = len(settings.hop_seeds) * ATOMS * (settings.hop_images + 2)
+    return Work(student=cost, teacher=path + (cost if settings.hop_teacher_bands else 0))
 
 
 def run(context: Context) -> Section:
@@ -31,6 +32,7 @@ def run(context: Context) -> Section:
                  "largest difference", "ends apart (Å)"]
     )  # fmt: skip
     errors: list[float] = []
+    along: list[float] = []
     for seed in context.settings.hop_seeds:
         context.say(f"hop {seed}")
         facts, rows = _one(context, seed)
@@ -38,11 +40,19 @@ def run(context: Context) -> Section:
         section.rows.append(rows)
         section.unfinished |= "silent" in facts
         errors += facts.get("errors_eV", [])
+        along += facts.get("errors_on_students_path_eV", [])
     if errors:
         section.lines.append(
             f"{len(errors)} barriers: mean |student − teacher| {1e3 * np.abs(errors).mean():.0f} meV, largest "
             f"{1e3 * np.abs(errors).max():.0f} meV."
         )
+    if along:
+        section.lines.append(
+            f"{len(along)} barriers against the teacher's energies on the student's path: mean |difference| "
+            f"{1e3 * np.abs(along).mean():.0f} meV, largest {1e3 * np.abs(along).max():.0f} meV."
+        )
+    if context.teacher and not context.settings.hop_teacher_bands:
+        section.missing.append("the teacher's bands: the settings (hop_teacher_bands) leave them out")
     if not context.teacher:
         section.missing.append(f"the teacher's bands: {context.no_teacher}")
     section.lines.append(
@@ -67,19 +77,24 @@ def _one(context: Context, seed: int) -> tuple[dict[str, Any], list[str]]:
         return facts, [name, "both ends relax to the same site", "-", "-", "-", "-"]
     if context.teacher is None:
         return facts, [name, _text(own), "-", "-", "-", "-"]
+    seen = "not asked"
+    path_energies = _along(context.teacher, path, context.say)
+    if path_energies:
+        facts["teacher_on_students_path"] = path_energies
+        facts["errors_on_students_path_eV"] = [own[key] - path_energies[key] for key in ("forward_eV", "backward_eV")]
+        seen = f"{path_energies['forward_eV']:.3f} / {path_energies['backward_eV']:.3f}"
+    if not settings.hop_teacher_bands:
+        return facts, [name, _text(own), "left out", seen, "-", "-"]
     try:
         [told] = context.teacher.perform([asked], context.say)
     except TeacherSilent as error:
         facts["silent"] = str(error)
-        return facts, [name, _text(own), "not kept", "-", "-", "-"]
+        return facts, [name, _text(own), "not kept", seen, "-", "-"]
     errors = [own[key] - told[key] for key in ("forward_eV", "backward_eV")]
     apart = max(_apart(own["cells"][end], told["cells"][end], first) for end in (0, -1))
     facts |= {"teacher": _barrier(told), "differences_eV": errors, "ends_apart_A": apart}
-    along = _along(context.teacher, path, context.say)
-    facts |= {"teacher_on_students_path": along} if along else {}
     counted = apart < SAME_SITE_A and own["converged"] and told["converged"]
     facts |= {"errors_eV": errors} if counted else {}
-    seen = f"{along['forward_eV']:.3f} / {along['backward_eV']:.3f}" if along else "not asked"
     return facts, [name, _text(own), _text(told), seen,
                    f"{max(map(abs, errors)):.3f}" + ("" if counted else " (not counted)"), f"{apart:.2f}"]  # fmt: skip
 

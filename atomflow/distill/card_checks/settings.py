@@ -21,7 +21,8 @@ class CardSettings(StrictModel):
         eos_crystals, eos_strain, eos_points: volumes (1 ± eos_strain)³ of each.
         phonon_displacement_A: of one atom at a time, in ordered C2/c NZSP.
         hop_seeds: random 40-atom decorations of NZSP, in each of which one Na goes to the nearest empty site.
-            hop_images: between the ends.
+            hop_images: between the ends. hop_teacher_bands: whether the teacher relaxes and climbs a band of its own,
+            hundreds of evaluations; without it, only its energies along the student's path.
         order_*: dynamics of student and teacher beside one another, ordered 40-atom cell.
         diffusion_*: dynamics of the student and of CHGNet, 80 atoms.
         drift_*: constant energy. stability_*: runs that must not fall apart, NZSP and, where boron is known, ZBO, all
@@ -53,6 +54,7 @@ class CardSettings(StrictModel):
     hop_seeds: tuple[int, ...] = (1, 2, 3)
     hop_images: Count = 3
     hop_steps: Count = 60
+    hop_teacher_bands: bool = True
     order_temperature_K: Positive = 1000.0
     order_student_ps: Positive = 4.0
     order_teacher_ps: Positive = 0.4
