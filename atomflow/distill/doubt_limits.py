@@ -84,8 +84,8 @@ def _over(values: np.ndarray) -> Estimate:
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     """Spearman's coefficient; None where one side does not vary or there are fewer than three values."""
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float(spearmanr(a, b).statistic)
