@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def short_forward(model: Any, graph: dict[str, Tensor], training: bool, stress: 
     vectors = (positions[second] - positions[first] + graph["shifts"][once]).detach().requires_grad_(True)
     heads = graph["head"][owner] if "head" in graph else torch.zeros_like(owner)
     with torch.enable_grad():
-        of_atoms = ScalarMace(model).node_energies(graph["node_attrs"], heads, first, second, vectors)
+        of_atoms = _shorter(model).node_energies(graph["node_attrs"], heads, first, second, vectors)
         energy = of_atoms.new_zeros(n_graphs).index_add(0, owner, of_atoms)
         (slope,) = torch.autograd.grad(energy.sum(), vectors, create_graph=training, retain_graph=training)
         forces = torch.zeros_like(positions).index_add(0, first, slope).index_add(0, second, -slope)
@@ -51,6 +52,16 @@ def short_forward(model: Any, graph: dict[str, Tensor], training: bool, stress: 
             volumes = torch.linalg.det(graph["cell"].view(-1, 3, 3)).abs()
             answer.update(virials=-virials, stress=virials / volumes[:, None, None])
     return answer
+
+
+_SHORTER: WeakKeyDictionary[Any, ScalarMace] = WeakKeyDictionary()
+
+
+def _shorter(model: Any) -> ScalarMace:
+    """The model's shorter way, laid out once; it reads the weights anew each time."""
+    if model not in _SHORTER:
+        _SHORTER[model] = ScalarMace(model)
+    return _SHORTER[model]
 
 
 #: What mace-torch's answer also holds and its training does not use.

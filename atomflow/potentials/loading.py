@@ -7,6 +7,7 @@ from pathlib import Path
 
 from atomflow.errors import InputError
 from atomflow.potentials import registry
+from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.base import Potential, torch_device, torch_dtype
 
 
@@ -62,7 +63,9 @@ def _load(name: str | Path, device: str, dtype: str, trust_model: bool) -> Poten
     if not is_file and (path.suffix in (".model", ".pt", ".pth", ".npz") or "/" in text):
         raise InputError(f"there is no model file {path}")
     known = None if is_file else registry.entry(text)
-    torch_device(device), torch_dtype(dtype)  # wrong ones are told before anything is fetched or opened
+    torch_dtype(dtype)  # wrong ones are told before anything is fetched or opened
+    if torch_device(device).type == "cpu":
+        keep_freed_memory()
     if known is not None:
         return _load_entry(text, known, device, dtype, trust_model, head or None)
     from atomflow.potentials import mace_files

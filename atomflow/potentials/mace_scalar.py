@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atomflow.potentials import mace_products
+
 _BLOCKS = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
 
 
@@ -46,11 +48,13 @@ class Layout:
     Attributes:
         directed: (N·K,) number of the directed edge in each slot; 2U in an empty slot.
         senders: (N·K,) atom at which it starts; 0 in an empty slot.
+        pairs: (N·K,) undirected bond of each slot; U in an empty slot.
         slots: (2U,) slot of each directed edge.
         shape: (N, K).
     """
 
     directed: Tensor
+    pairs: Tensor
     senders: Tensor
     slots: Tensor
     shape: tuple[int, int]
@@ -70,7 +74,8 @@ def lay_out(first: Tensor, second: Tensor, n_atoms: int) -> Layout:
     directed[slots] = torch.arange(len(slots), device=order.device)
     placed = torch.zeros_like(directed)
     placed[slots] = senders
-    return Layout(directed, placed, slots, (n_atoms, width))
+    pairs = torch.where(directed == len(senders), len(first), directed % max(len(first), 1))
+    return Layout(directed, pairs, placed, slots, (n_atoms, width))
 
 
 class _Spread(torch.autograd.Function):
@@ -79,12 +84,14 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, sign: Tensor | None, layout: Layout) -> Tensor:  # type: ignore[override]
         ctx.layout, ctx.sign = layout, sign
-        back = values if sign is None else values * sign
-        return torch.cat((values, back, values.new_zeros((1, values.shape[1]))))[layout.directed]
+        empty = values.new_zeros((1, values.shape[1]))
+        if sign is None:
+            return torch.cat((values, empty)).index_select(0, layout.pairs)
+        return torch.cat((values, values * sign, empty)).index_select(0, layout.directed)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        forth, back = gradients[0][ctx.layout.slots].chunk(2)
+        forth, back = gradients[0].index_select(0, ctx.layout.slots).chunk(2)
         return forth + (back if ctx.sign is None else back * ctx.sign), None, None
 
 
@@ -96,6 +103,10 @@ class ScalarMace:
         self.degrees = [ir.l for _, ir in model.interactions[0].conv_tp.irreps_in2]
         parity = torch.tensor([(-1.0) ** degree for degree in self.degrees for _ in range(2 * degree + 1)])
         self.parity = parity.to(next(model.parameters()))
+        self.products = [
+            mace_products.PolynomialProduct(product) if mace_products.fits(product) else product
+            for product in model.products
+        ]
 
     def node_energies(
         self, node_attrs: Tensor, heads: Tensor, first: Tensor, second: Tensor, vectors: Tensor
@@ -114,7 +125,7 @@ class ScalarMace:
         harmonics = _Spread.apply(model.spherical_harmonics(vectors), self.parity, layout)
         radial, cutoff = model.radial_embedding(lengths, node_attrs, torch.stack((first, second)), model.atomic_numbers)
         features, collected = model.node_embedding(node_attrs), []
-        for block, product in zip(model.interactions, model.products, strict=True):
+        for block, product in zip(model.interactions, self.products, strict=True):
             strengths = block.conv_tp_weights(radial)
             strengths = strengths if cutoff is None else strengths * cutoff
             message = self._message(block, features, strengths, harmonics, layout)
@@ -134,13 +145,13 @@ class ScalarMace:
         """A (N, Σ_l C·(2l+1)) of the docstring above, through the block's linear layer."""
         rows, width = layout.shape
         channels = block.conv_tp.irreps_in1.dim
-        carried = block.linear_up(features)[layout.senders].view(rows, width, 1, channels)
+        carried = block.linear_up(features).index_select(0, layout.senders).view(rows, width, 1, channels)
         terms = _Spread.apply(strengths, None, layout).view(rows, width, len(self.degrees), channels) * carried
         # One product for all (l, l'm) and the blocks l = l' picked from it: cheaper than a small product for every l.
-        products = torch.bmm(terms.view(rows, width, -1).transpose(1, 2), harmonics.view(rows, width, -1))
-        products = products.view(rows, len(self.degrees), channels, -1)
+        products = torch.bmm(harmonics.view(rows, width, -1).transpose(1, 2), terms.view(rows, width, -1))
+        products = products.view(rows, -1, len(self.degrees), channels)
         sums, start = [], 0
         for index, degree in enumerate(self.degrees):
-            sums.append(products[:, index, :, start : start + 2 * degree + 1].reshape(rows, -1))
+            sums.append(products[:, start : start + 2 * degree + 1, index].transpose(1, 2).reshape(rows, -1))
             start += 2 * degree + 1
         return block.linear(torch.cat(sums, dim=1)) / block.avg_num_neighbors
