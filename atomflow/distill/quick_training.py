@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.mace_scalar import ScalarMace, fits
 
 _GROW = "--grow_from="
@@ -109,6 +110,7 @@ def main() -> None:
 
     starts = [option.partition("=")[2] for option in sys.argv if option.startswith(_GROW)]
     sys.argv = [option for option in sys.argv if not option.startswith(_GROW)]
+    keep_freed_memory()
     install()
     for start in starts:
         install_growth(start)
