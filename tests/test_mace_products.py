@@ -1,8 +1,4 @@
-"""The product basis as polynomials against mace-torch's own contraction, and memory that is kept between steps."""
-
-import os
-import subprocess
-import sys
+"""The product basis as polynomials against mace-torch's own contraction."""
 
 import pytest
 
@@ -65,27 +61,3 @@ def test_trained_weights_take_part_at_once():
 def test_products_of_four_messages_stay_with_mace_torch():
     assert mace_products.fits(block(1, "4x0e", 3))
     assert not mace_products.fits(block(1, "4x0e", 4))
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
-@pytest.mark.parametrize(("setting", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
-                                               ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}, False)])
-def test_freed_memory_is_not_asked_for_anew_unless_the_user_says_otherwise(setting, kept):
-    """Faults of pages while 64 MB are taken and dropped fifty times: 16384 pages each time, or hardly any."""
-    code = """
-import resource, torch
-from atomflow.potentials.allocator import keep_freed_memory
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(50):
-        torch.ones(1 << 24)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-done = keep_freed_memory()
-torch.ones(1 << 24)
-print(done, faults())
-"""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))}
-    answer = subprocess.run([sys.executable, "-c", code], env=environment | setting, capture_output=True, text=True)
-    done, faults = answer.stdout.split()
-    assert done == str(kept), answer.stderr
-    assert (int(faults) < 50 * 16384 / 4) == kept

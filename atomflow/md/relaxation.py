@@ -19,7 +19,6 @@ import numpy as np
 from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.md.journal import Journal, JournalCalculator
-from atomflow.md.memory import keep_freed_memory
 from atomflow.md.session import OutOfMemory, is_out_of_memory
 from atomflow.md.signals import StopRequest
 from atomflow.potentials import Potential
@@ -83,7 +82,6 @@ def relax(
     if not 0 < fmax_eV_per_A < math.inf or max_steps < 1:
         raise InputError("relaxation needs a positive, finite fmax_eV_per_A (--fmax) and at least one step")
     potential.check_elements(cell.numbers)
-    keep_freed_memory()
     try:
         return _relax_by_journal(cell, potential, cell_too, fmax_eV_per_A, max_steps, progress, journal)
     except RuntimeError as error:

@@ -16,7 +16,6 @@ from atomflow.md.config import MDConfig
 from atomflow.md.doubt import MAX, Doubt, doubt_remark, doubt_summary, first_warning, warn_limit, warned
 from atomflow.md.forces import Forces
 from atomflow.md.guards import Failure, Guard
-from atomflow.md.memory import keep_freed_memory
 from atomflow.md.progress import Progress, Speed
 from atomflow.md.protocols import Protocol
 from atomflow.md.signals import StopRequest
@@ -77,8 +76,6 @@ class Session:
         self.config = self.members[0].config
         self._failures: list[str] = []
         self._guard_every = 1 if state.device.type == "cpu" else GPU_GUARD_EVERY
-        if state.device.type == "cpu":
-            keep_freed_memory()
         self._bind()
         self._systems = len(self.members)  # at the start: what this process's time is shared by
         self._last_step = max(member.config.total_steps for member in self.members)

@@ -12,11 +12,13 @@ import os
 import platform
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_KEEP_AT_MOST = 1 << 30
+_MAPPED_FROM = (1 << 30, 1 << 25)  # bytes; older glibc takes no more than 32 MB
 _SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
 def keep_freed_memory() -> bool:
-    """Tell malloc to keep freed memory in this process, unless the environment says how it shall behave.
+    """Tell malloc to keep up to 1 GB of freed memory in this process, unless the environment says how it shall behave.
 
     Returns:
         Whether anything was set: only with glibc, and not where ``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``
@@ -26,5 +28,5 @@ def keep_freed_memory() -> bool:
         return False
     if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
+    mallopt = ctypes.CDLL("libc.so.6").mallopt
+    return any(mallopt(_MMAP_THRESHOLD, size) for size in _MAPPED_FROM) and bool(mallopt(_TRIM_THRESHOLD, _KEEP_AT_MOST))

@@ -24,7 +24,6 @@ from atomflow.campaign.tasks import digest
 from atomflow.cell import Cell
 from atomflow.config import StrictModel
 from atomflow.errors import InputError, RunStopped
-from atomflow.md.memory import keep_freed_memory
 from atomflow.md.signals import StopRequest
 from atomflow.potentials import Potential
 from atomflow.potentials.evaluate import evaluate_cells
@@ -200,7 +199,6 @@ def _relaxed(sources: dict[str, str], cell_of: Callable[[str], Cell], potential:
     if done:
         say(f"{len(done)} of {len(paths)} were relaxed before")
     if waiting:
-        keep_freed_memory()
         done |= _relax(waiting, paths, potential, settings, say)
     return {name: done[name] for name in sources}
 

@@ -38,7 +38,6 @@ from atomflow.cell import Cell
 from atomflow.md.config import MDConfig
 from atomflow.md.forces import Forces
 from atomflow.md.guards import Guard
-from atomflow.md.memory import keep_freed_memory
 from atomflow.md.protocols import Protocol
 from atomflow.md.state import State, from_cells, thermal_velocities
 from atomflow.potentials.mace_import import mace_module
@@ -55,8 +54,6 @@ class Engine:
             MDConfig(temperature_K=TEMPERATURE_K, time_ps=1000.0, timestep_fs=TIMESTEP_FS, seed=k + 1, **settings)
             for k in range(len(cells))
         ]
-        if potential.device.type == "cpu":
-            keep_freed_memory()
         self.state: State = from_cells(cells, potential.device)
         seeds = [config.seed for config in configs]
         self.state.velocities_A_per_fs = thermal_velocities(self.state, [TEMPERATURE_K] * len(cells), seeds)
