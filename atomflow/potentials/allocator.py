@@ -29,4 +29,5 @@ def keep_freed_memory() -> bool:
     if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     mallopt = ctypes.CDLL("libc.so.6").mallopt
-    return any(mallopt(_MMAP_THRESHOLD, size) for size in _MAPPED_FROM) and bool(mallopt(_TRIM_THRESHOLD, _KEEP_AT_MOST))
+    mapped_less = any(mallopt(_MMAP_THRESHOLD, size) for size in _MAPPED_FROM)
+    return mapped_less and bool(mallopt(_TRIM_THRESHOLD, _KEEP_AT_MOST))
