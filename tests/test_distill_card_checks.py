@@ -13,7 +13,7 @@ from atomflow import crystals, potentials
 from atomflow.cell import Cell
 from atomflow.cli.main import run
 from atomflow.distill import operations
-from atomflow.distill.card_checks import boundary, diffusion, doubt, energies, eos, hops, runner
+from atomflow.distill.card_checks import doubt, energies, eos, hops, runner
 from atomflow.distill.card_checks.crystal import NZSP, primitive
 from atomflow.distill.card_checks.kept import Kept, TeacherSilent
 from atomflow.distill.card_checks.section import Context, Section, Work
@@ -22,7 +22,6 @@ from atomflow.distill.card_page import write_card
 from atomflow.distill.goals import goals
 from atomflow.distill.sides import Elsewhere, Here, task
 from atomflow.errors import InputError, RunFailed
-from atomflow.estimate import Estimate
 
 
 class Corrugated(Calculator):
@@ -270,35 +269,6 @@ def test_conventional_lattice_comes_back_from_the_primitive_cell():
     np.testing.assert_allclose(
         crystal.lattice_parameters(stretched)[:3], 1.01 * np.array(crystals.facts(NZSP).cell[:3]), rtol=1e-5
     )
-
-
-def test_joint_interval_of_a_ratio():
-    ratio, inside = diffusion.joint(Estimate(2.0, 1.0, 4.0), Estimate(1.0, 0.5, 2.0))
-    assert ratio.value == pytest.approx(2.0)
-    assert ratio.low == pytest.approx(2.0 * 2 ** -np.sqrt(2))
-    assert ratio.high == pytest.approx(2.0 * 2 ** np.sqrt(2))
-    assert inside
-    assert diffusion.joint(Estimate(8.0, 7.0, 9.0), Estimate(1.0, 0.9, 1.1))[1] is False
-    assert diffusion.joint(Estimate.upper_limit(1.0), Estimate(1.0, 0.9, 1.1))[1] is None
-
-
-def test_boundary_energies_say_with_which_model_they_were_measured(context, tmp_path):
-    path = tmp_path / "b.json"
-    rows = [
-        {"what": "boundary", "plane": [1, 0, 1], "ours_J_per_m2": 0.2, "theirs_J_per_m2": 0.1},
-        {"what": "boundary", "plane": [1, 1, 0], "ours_J_per_m2": 0.9, "theirs_J_per_m2": 1.0},
-        {"what": "surface", "plane": [1, 1, 0], "ours_J_per_m2": 0.5, "theirs_J_per_m2": 0.5},
-    ]
-    path.write_text(json.dumps({"rows": rows, "potential": {"sha256": "0" * 64}}))
-    given = Context(**{**context.__dict__, "boundary_energies": path})
-    section = boundary.run(given)
-    assert section.lines[0] == "2 of kind boundary: mean |difference| 0.100 J/m², order right."
-    assert section.rows[2] == ["surface (1 1 0)", "0.500", "0.500", "+0.000"]
-    assert "another model" in section.missing[0]
-    path.write_text("{}")
-    with pytest.raises(InputError, match="compare-dft"):
-        boundary.run(given)
-    assert "none were given" in boundary.run(context).missing[0]
 
 
 def test_doubt_needs_a_committee_and_frames(context):

@@ -1,4 +1,7 @@
-"""Boundary and surface energies beside published DFT, as ``atomflow interface compare-dft --json`` measured them."""
+"""Boundary and surface energies beside published DFT: those of ``atomflow interface compare-dft``, run here or given.
+
+The same numbers either way: this section only shows what :func:`atomflow.interfaces.compare_dft` finds.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,50 @@ import numpy as np
 
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.errors import InputError
+from atomflow.plain import to_jsonable
 
 TITLE = "Boundary and surface energies beside published DFT"
 KEYS = ("what", "plane", "ours_J_per_m2", "theirs_J_per_m2")
+ELEMENTS = {"Na", "Zr", "Si", "P", "O"}
+#: Atoms times evaluations of all searches and relaxations with the default settings, as counted with atomflow-nzsp-0.
+ATOM_EVALUATIONS = 2.0e6
+#: How a line of the section speaks of a kind of row.
+SPOKEN = {"boundary": "Boundaries, lowest found", "their cell": "In DFT's own cells, relaxed on", "surface": "Surfaces"}
 
 
 def work(context: Context) -> Work:
-    return Work()
+    if context.boundary_energies is not None or not _can(context):
+        return Work()
+    return Work(student=ATOM_EVALUATIONS)
 
 
 def run(context: Context) -> Section:
+    """The energies of the file that was given, or, where there is none, of searches with this model."""
     path = context.boundary_energies
     if path is None:
-        return Section(missing=["boundary energies: none were given (--boundary-energies FILE)"])
+        if not _can(context):
+            return Section(missing=["boundary energies: the model does not know all of Na, Zr, Si, P and O"])
+        return shown(_searched(context), "the searches", context)
     try:
         data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        data = None
+    return shown(data, str(path), context)
+
+
+def shown(data: Any, where: str, context: Context) -> Section:
+    """The section of what ``interface compare-dft --json`` prints.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
         rows: list[dict[str, Any]] = data["rows"]
         what, planes, ours, theirs = ([row[key] for row in rows] for key in KEYS)
         off = np.array(ours, float) - np.array(theirs, float)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{path} does not hold what atomflow interface compare-dft --json prints: rows with {', '.join(KEYS)}"
+            f"{where} does not hold what atomflow interface compare-dft --json prints: rows with {', '.join(KEYS)}"
         ) from None
     section = Section(columns=["interface", "this model (J/m²)", "published DFT", "difference"], facts={"rows": rows})
     names = [f"{kind} ({' '.join(map(str, plane))})" for kind, plane in zip(what, planes, strict=True)]
@@ -37,12 +63,29 @@ def run(context: Context) -> Section:
         section.rows.append([name, f"{own:.3f}", f"{other:.3f}", f"{difference:+.3f}"])
     for kind in dict.fromkeys(what):
         mask = np.array([each == kind for each in what])
-        same = bool((np.argsort(np.array(ours)[mask]) == np.argsort(np.array(theirs)[mask])).all())
-        section.lines.append(
-            f"{mask.sum()} of kind {kind}: mean |difference| {np.abs(off[mask]).mean():.3f} J/m², "
-            f"order {'right' if same else 'NOT right'}."
-        )
+        line = f"{SPOKEN.get(kind, kind)}: {mask.sum()}, mean |difference| {np.abs(off[mask]).mean():.3f} J/m²"
+        if mask.sum() > 1:
+            same = (np.argsort(np.array(ours)[mask]) == np.argsort(np.array(theirs)[mask])).all()
+            line += f", order {'right' if same else 'NOT right'}"
+        section.lines.append(f"{line}.")
     made_with = (data.get("potential") or {}).get("sha256")
     if made_with != context.potential.identity.sha256:
         section.missing.append(f"these energies were measured with another model ({str(made_with)[:16]}…)")
     return section
+
+
+def _can(context: Context) -> bool:
+    return set(context.potential.identity.elements) >= ELEMENTS
+
+
+def _searched(context: Context) -> Any:
+    """``interface compare-dft`` with its defaults, kept in the work folder; killed, the same command goes on."""
+    from atomflow import interfaces
+    from atomflow.md.signals import StopRequest
+
+    folder = context.folder / f"boundary-{context.potential.identity.sha256[:8]}"
+    with StopRequest() as stop:
+        found = interfaces.compare_dft(
+            context.potential, folder, say=context.say, stop=lambda: stop.received is not None
+        )
+    return json.loads(json.dumps(to_jsonable(found)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from atomflow.config import StrictModel
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+#: A run that can be lengthened is begun as one of this length, and stands, with a checkpoint, where it is long enough.
+LONGEST_PS = 1000.0
 
 
 class CardSettings(StrictModel):
@@ -24,7 +26,9 @@ class CardSettings(StrictModel):
             hop_images: between the ends. hop_teacher_bands: whether the teacher relaxes and climbs a band of its own,
             hundreds of evaluations; without it, only its energies along the student's path.
         order_*: dynamics of student and teacher beside one another, ordered 40-atom cell.
-        diffusion_*: dynamics of the student and of CHGNet, 80 atoms.
+        diffusion_*: dynamics of the student (diffusion_ps, diffusion_seeds) and of CHGNet (diffusion_chgnet_ps, one
+            seed) from one published cell. Runs that are there go on when more is asked; diffusion_minutes: CHGNet for
+            no longer than this a temperature and call (0: only what is there).
         drift_*: constant energy. stability_*: runs that must not fall apart, NZSP and, where boron is known, ZBO, all
             seeds of a system in one batch; stability_minutes: for no longer than this a system and call (the next call
             goes on; 0: only say how far they came); to the end when not given.
@@ -59,8 +63,11 @@ class CardSettings(StrictModel):
     order_student_ps: Positive = 4.0
     order_teacher_ps: Positive = 0.4
     diffusion_temperatures_K: tuple[Positive, ...] = (1500.0, 1000.0)
-    diffusion_ps: Positive = 10.0
+    diffusion_atoms: Literal[40, 80] = 80
+    diffusion_ps: float = Field(40.0, gt=0, le=LONGEST_PS)
     diffusion_seeds: Count = 1
+    diffusion_chgnet_ps: float = Field(10.0, ge=0, le=LONGEST_PS)
+    diffusion_minutes: float | None = Field(None, ge=0)
     drift_temperature_K: Positive = 1000.0
     drift_ps: Positive = 2.0
     stability_seeds: Count = 2
