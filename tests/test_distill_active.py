@@ -14,11 +14,11 @@ from mace_toys import disturbed, tiny_files
 
 from atomflow.cli.main import run as command
 from atomflow.config import parse, read_yaml
-from atomflow.distill import active
+from atomflow.distill import active, active_stages
 from atomflow.distill.active_config import ActiveConfig
+from atomflow.distill.active_round import choose, drawn_at_random
 from atomflow.distill.frames import Frame, Labels, read_frames, write_frames
 from atomflow.errors import InputError, RunStopped
-from atomflow.potentials.committee import write_committee
 
 ACTIVE = Path(__file__).parents[1] / "workflows" / "potential" / "active.yaml"
 
@@ -60,31 +60,30 @@ def quick(monkeypatch, weights):
 
     def train(student, home, progress):
         trained.append(student)
-        home.mkdir(parents=True)
+        for name in ("set.json", "reference_energies.json"):
+            (home / name).write_text("{}")
 
     def export(home, student):
-        names = [f"{student.name}{k}.mace.npz" for k in range(2)]
-        for k, name in enumerate(names):
-            disturbed(weights, home / name, k, 0.5 / 40 ** (len(trained) - 1))
-        write_committee(home, names[0], names[1:])
+        round_number = student.seed // 100
+        return disturbed(weights, home / f"{student.name}.mace.npz", student.seed % 100, 0.5 / 40**round_number)
 
-    monkeypatch.setattr(active.training, "train", train)
-    monkeypatch.setattr(active.training, "export", export)
+    monkeypatch.setattr(active.active_students.training, "train", train)
+    monkeypatch.setattr(active.active_students.training, "export", export)
     return trained
 
 
 def test_the_loop_goes_on_after_a_stop_and_ends_when_nothing_is_doubtful(quick, tmp_path, monkeypatch, capsys):
     config = parse(ActiveConfig, toy(tmp_path))
-    label, sampled, real = active.label.label, [], active.sample.sample
+    label, sampled, real = active.label.label, [], active_stages.sample.sample
 
-    def stopped(*arguments):
+    def stopped(*arguments, **more):
         raise RunStopped("a signal came")
 
     def counted(wanted, say):
         sampled.append(wanted)
         return real(wanted, say)
 
-    monkeypatch.setattr(active.sample, "sample", counted)
+    monkeypatch.setattr(active_stages.sample, "sample", counted)
     monkeypatch.setattr(active.label, "label", stopped)
     with pytest.raises(RunStopped):
         active.run(config, tmp_path / "loop")
@@ -100,17 +99,21 @@ def test_the_loop_goes_on_after_a_stop_and_ends_when_nothing_is_doubtful(quick, 
     assert "of the fresh frames of round 2 are doubtful" in data["ended"]
     assert first["error_on_chosen_before_eV_per_A"]["value"] > 0
     assert last["error_on_chosen_after_eV_per_A"] is None
-    assert [student.labelled for student in quick] == [
-        config.labelled, (*config.labelled, str(tmp_path / "loop/round-01/labelled/labelled.npz"))]
-    assert [student.start_from for student in quick] == [None, str(tmp_path / "loop/first")]
-    assert quick[0].seed != quick[1].seed
+    taught = str(tmp_path / "loop/round-01/labelled/labelled.npz")
+    assert [student.labelled for student in quick] == [config.labelled] * 2 + [(*config.labelled, taught)] * 2
+    assert [student.grow_from for student in quick[:2]] == [None, None]
+    assert [student.grow_from for student in quick[2:]] == [str(tmp_path / f"loop/first/{name}.mace.npz")
+                                                            for name in ("toy", "toy-2")]
+    assert len({student.seed for student in quick}) == 4
     labelled = read_frames(tmp_path / "loop/round-01/labelled/labelled.npz")
     assert all(frame.labels is not None for frame in labelled)
     assert active.run(config, tmp_path / "loop") == data  # all done: nothing is computed again
-    assert len(quick) == len(sampled) == 2
+    assert len(quick) == 4
+    assert len(sampled) == 2
     rows, head = active.table(data)
-    assert [len(row) for row in rows] == [len(head)] * 2
-    with pytest.raises(InputError, match="another configuration"):
+    assert [len(row) for row in rows] == [len(head)] * 3
+    assert "exam" not in " ".join(head)
+    with pytest.raises(InputError, match=r"another configuration \(seed\)"):
         active.run(parse(ActiveConfig, toy(tmp_path, seed=2)), tmp_path / "loop")
 
 
@@ -142,9 +145,14 @@ def test_chosen_frames_are_doubtful_whole_and_far_from_one_another(tmp_path):
     overlapping.positions_A[1] = overlapping.positions_A[0] + 0.3
     pool = [*twins, *others, overlapping, packed(seed=5), packed(seed=6)]
     spreads = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 5.0, 0.2, 50.0])
-    chosen = active.choose(pool, spreads, config)
+    chosen = choose(pool, spreads, config)
     assert [next(k for k, frame in enumerate(pool) if frame is one) for one in chosen] == [0, 4, 5]
-    assert active.choose(pool, np.full(len(pool), 0.1), config) == []
+    assert choose(pool, np.full(len(pool), 0.1), config) == []
+    drawn = drawn_at_random(pool, spreads, config, 1)
+    broken = (overlapping, pool[-1])
+    assert len(drawn) == 3
+    assert not any(frame is one for frame in drawn for one in broken)
+    assert any(a is not b for a, b in zip(drawn, drawn_at_random(pool, spreads, config, 2), strict=True))
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -160,14 +168,9 @@ def test_configurations_that_cannot_be_meant(tmp_path, changes, words):
         parse(ActiveConfig, toy(tmp_path, **changes))
 
 
-def test_the_first_student_must_be_a_committee(tmp_path):
-    (tmp_path / "single").mkdir()
-    with pytest.raises(InputError, match=r"not the folder of a trained committee \(no committee.json\)"):
-        active.run(parse(ActiveConfig, toy(tmp_path, start_from=str(tmp_path / "single"))), tmp_path / "loop")
-
-
-def test_the_shipped_configuration_is_one():
-    config = parse(ActiveConfig, read_yaml(ACTIVE), str(ACTIVE))
+@pytest.mark.parametrize("path", sorted(ACTIVE.parent.glob("active*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_configurations_are_ones(path):
+    config = parse(ActiveConfig, read_yaml(path), str(path))
     assert config.student.committee == 3
     assert {source.potential for source in config.sources_for("model/")} == {"model/"}
 

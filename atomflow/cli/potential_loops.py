@@ -39,6 +39,9 @@ def pareto(
 def active(
     config: Path = typer.Argument(..., help="Where to look, whom to ask, how to train, when to stop (YAML)."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder of the rounds; run again to resume."),
+    python: str = typer.Option(
+        None, help="Interpreter of the teacher's environment, in place of `teacher: python` of the configuration."
+    ),
     json_: Json = False,
 ) -> None:
     """Rounds of dynamics with the student, labels for doubtful frames, and training, until a criterion. Resumable.
@@ -53,7 +56,11 @@ def active(
     from atomflow.distill import active as loop
     from atomflow.distill.active_config import ActiveConfig
 
-    data = loop.run(parse(ActiveConfig, read_yaml(config), str(config)), out, output.say)
+    wanted = parse(ActiveConfig, read_yaml(config), str(config))
+    if python is not None:
+        teacher = wanted.teacher.model_copy(update={"python": python})
+        wanted = wanted.model_copy(update={"teacher": teacher})
+    data = loop.run(wanted, out, output.say)
     if json_:
         output.emit_json(data)
         return

@@ -43,15 +43,42 @@ def reference_energies_eV(frames: Sequence[Frame], elements: Sequence[str], ridg
     return {z: float(energy) for z, energy in zip(numbers, solved, strict=True)}
 
 
-def portable_student(name: str) -> Path:
-    """The ``.mace.npz`` of a student that comes along with atomflow, by its name, or that file itself."""
+def portable_student(name: str, key: str = "grow_from") -> Path:
+    """The ``.mace.npz`` of a student that comes along with atomflow, by its name, or that file itself.
+
+    Args:
+        key: the setting that names it, for the message where there is none.
+    """
     from atomflow.potentials import registry
 
-    shipped = {key: entry.shipped for key, entry in registry.entries().items() if entry.shipped}
+    shipped = {known: entry.shipped for known, entry in registry.entries().items() if entry.shipped}
     path = shipped.get(name) or Path(name).expanduser()
     if not (path.is_file() and path.name.endswith(".mace.npz")):
-        raise InputError(f"grow_from: {name} is neither a .mace.npz file nor one of {', '.join(sorted(shipped))}")
+        raise InputError(f"{key}: {name} is neither a .mace.npz file nor one of {', '.join(sorted(shipped))}")
     return path
+
+
+def shape_of_portable(path: Path) -> dict[str, Any]:
+    """What of a student's configuration the weights in a ``.mace.npz`` file decide.
+
+    Raises:
+        InputError: it is no student with scalar messages, which alone can go on from such a file.
+    """
+    from ase.data import chemical_symbols
+
+    from atomflow.distill.growth import shape_of
+    from atomflow.potentials.mace_files import load_portable
+    from atomflow.potentials.mace_scalar import fits
+
+    model = load_portable(path)
+    if not fits(model):
+        raise InputError(f"{path.name}: only students with scalar messages (hidden irreps such as 64x0e) can go on "
+                         "from a portable file")
+    shape = shape_of(model)
+    return {"elements": tuple(chemical_symbols[int(z)] for z in model.atomic_numbers), "channels": shape.channels,
+            "message_degree": 0, "max_ell": shape.degrees - 1, "correlation": shape.correlation,
+            "layers": int(model.num_interactions), "cutoff_A": float(model.r_max),
+            "average_neighbours": float(model.interactions[0].avg_num_neighbors)}
 
 
 def _zero_of_portable(path: Path, config: StudentConfig) -> dict[int, float]:

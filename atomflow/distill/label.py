@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from atomflow.errors import InputError, RunFailed
 #: Package that brings a teacher and its weights, by the beginning of the teacher's name.
 PACKAGES = {"7net": "sevenn==0.13.0", "chgnet": "chgnet", "mace:": "mace-torch", "lennard-jones": "ase"}
 PART_SIZE = 10
+_WORKER = Path(__file__).with_name("label_worker.py")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def label(
     Args:
         teacher: ``7net-l3i5``, ``chgnet``, ``mace:FILE``, ...
         python: interpreter of the teacher's environment; without it one is made in ``~/.cache/atomflow/teachers``.
+        part_size: so many frames are written together: what a kill may cost. A folder keeps what it was begun with.
 
     Raises:
         InputError: no pool, a folder begun with another pool or teacher, an interpreter that is not there.
@@ -53,16 +55,36 @@ def label(
     pool, folder = Path(pool), Path(folder)
     pool = pool / "pool.npz" if pool.is_dir() else pool
     frames = read_frames(pool)
-    _claim(folder, pool, teacher)
+    part_size = _claim(folder, pool, teacher, part_size)
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
-    interpreter = python or str(teacher_environment(teacher))
-    if not Path(interpreter).exists():
-        raise InputError(f"there is no Python interpreter at {interpreter}")
-    _work(interpreter, pool, parts, teacher, part_size, len(frames), progress)
+    interpreter = _interpreter(teacher, python)
+    _work(interpreter, pool, parts, teacher, part_size, [frame.n_atoms for frame in frames], progress)
     labelled, version = _merged(frames, parts, part_size)
     about = {**read_about(pool), "teacher": teacher, "teacher_package": version}
     return write_frames(labelled, folder / "labelled.npz", about)
+
+
+def check_teacher(teacher: str, python: str | None = None) -> str:
+    """The version of the package that a teacher comes from; it is opened for that, which takes some seconds.
+
+    Raises:
+        InputError: there is no such teacher in that environment, with the reason.
+    """
+    interpreter = _interpreter(teacher, python)
+    done = subprocess.run([interpreter, str(_WORKER), "--check", teacher], capture_output=True, text=True)
+    if done.returncode:
+        last = ([line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
+        raise InputError(f"{interpreter} cannot open the teacher {teacher}: {last.strip()}; give the interpreter of an "
+                         "environment that has it with --python")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _interpreter(teacher: str, python: str | None) -> str:
+    found = str(Path(python).expanduser()) if python else str(teacher_environment(teacher))
+    if not os.access(found, os.X_OK) or Path(found).is_dir():
+        raise InputError(f"there is no Python interpreter at {found}")
+    return found
 
 
 def teacher_environment(teacher: str) -> Path:
@@ -84,43 +106,68 @@ def teacher_environment(teacher: str) -> Path:
     return python
 
 
-def _claim(folder: Path, pool: Path, teacher: str) -> None:
-    """Write or check what this folder labels: mixing two teachers in one set must not happen."""
+def _claim(folder: Path, pool: Path, teacher: str, part_size: int) -> int:
+    """Write or check what this folder labels (two teachers in one set must not happen); frames in a part of it."""
     import hashlib
 
     folder.mkdir(parents=True, exist_ok=True)
     claim = {"teacher": teacher, "pool_sha256": hashlib.sha256(pool.read_bytes()).hexdigest()}
     path = folder / "label.json"
-    if path.exists():
-        found = json.loads(path.read_text())
-        if found != claim:
-            what = "teacher" if found.get("teacher") != teacher else "pool"
-            raise InputError(f"{folder} was begun with another {what}; choose another folder")
-    else:
-        path.write_text(json.dumps(claim, indent=2) + "\n")
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({**claim, "part_size": part_size}, indent=2) + "\n")
+        os.replace(partial, path)
+        return part_size
+    found = json.loads(path.read_text())
+    if {key: found.get(key) for key in claim} != claim:
+        what = "teacher" if found.get("teacher") != teacher else "pool"
+        raise InputError(f"{folder} was begun with another {what}; choose another folder")
+    return int(found.get("part_size", PART_SIZE))
 
 
 def _work(
-    interpreter: str, pool: Path, parts: Path, teacher: str, part_size: int, total: int,
+    interpreter: str, pool: Path, parts: Path, teacher: str, part_size: int, atoms: Sequence[int],
     progress: Callable[[LabelProgress], None],
 ) -> None:
-    worker = Path(__file__).with_name("label_worker.py")
-    begun = time.monotonic()
-    done = before = sum(1 for _ in parts.glob("*.npz")) * part_size
     log = parts.parent / "label.log"
     with log.open("a") as errors, subprocess.Popen(
-        [interpreter, str(worker), str(pool), str(parts), teacher, str(part_size)],
+        [interpreter, str(_WORKER), str(pool), str(parts), teacher, str(part_size)],
         stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("{"):
-                done += 1
-                each = (time.monotonic() - begun) / max(done - before, 1)
-                progress(LabelProgress(min(done, total), total, each, each * max(total - done, 0)))
+        try:
+            _follow(process, _there(parts, part_size, len(atoms)), atoms, progress)
+        except BaseException:  # a signal, or the caller's own: the worker must not go on alone
+            process.terminate()
+            raise
     if process.returncode:
         last = ([text for text in log.read_text().splitlines() if text.strip()] or ["it said nothing"])[-1]
         raise RunFailed(f"the teacher {teacher} failed: {last.strip()} (log: {log})")
+
+
+def _there(parts: Path, part_size: int, total: int) -> set[int]:
+    """Numbers of the frames that are labelled already."""
+    firsts = (int(path.stem) for path in parts.glob("*.npz"))
+    return {index for first in firsts for index in range(first, min(first + part_size, total))}
+
+
+def _follow(
+    process: subprocess.Popen[str], there: set[int], atoms: Sequence[int], progress: Callable[[LabelProgress], None]
+) -> None:
+    """Tell how far the worker has come; a frame is taken to cost what its atoms do."""
+    assert process.stdout is not None
+    begun, before, now = time.monotonic(), len(there), 0
+    for line in process.stdout:
+        if not line.startswith("{"):
+            continue
+        said = json.loads(line)
+        if "ready" in said:  # the model is open: what follows is labelling
+            begun = time.monotonic()
+            continue
+        there.add(said["frame"])
+        now += said["atoms"]
+        spent = time.monotonic() - begun
+        left = sum(count for index, count in enumerate(atoms) if index not in there)
+        progress(LabelProgress(len(there), len(atoms), spent / (len(there) - before), spent / now * left))
 
 
 def _merged(frames: list[Frame], parts: Path, part_size: int) -> tuple[list[Frame], str]:

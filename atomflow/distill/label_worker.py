@@ -1,9 +1,11 @@
 """Runs in the teacher's own environment: reads a pool, writes the teacher's labels in parts. Needs numpy, ASE and it.
 
     python label_worker.py POOL.npz PARTS_FOLDER TEACHER PART_SIZE
+    python label_worker.py --check TEACHER                          # open it, print its package and version
 
-One part is written whole and renamed; parts that exist are not computed again. A line of JSON on standard output for
-every frame. This file imports nothing of atomflow: the teacher's environment need not have it.
+One part is written whole and renamed; parts that exist are not computed again. A line of JSON on standard output when
+the teacher is open, and for every frame. This file imports nothing of atomflow: the teacher's environment need not
+have it.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ def main(pool: str, folder: str, teacher: str, part_size: int) -> None:
         counts, numbers = data["n_atoms"], data["numbers"].astype(int)
         positions, lattices = data["positions_A"].astype(float), data["lattices_A"]
     ends = np.cumsum(counts)
+    print(json.dumps({"ready": version}), flush=True)
     for first in range(0, len(counts), part_size):
         part = Path(folder) / f"{first:06d}.npz"
         if part.exists():
@@ -71,7 +74,7 @@ def main(pool: str, folder: str, teacher: str, part_size: int) -> None:
             forces.append(frame.get_forces())
             stresses.append(frame.get_stress(voigt=False))
             print(json.dumps({"frame": index, "atoms": int(counts[index])}), flush=True)
-        partial = part.with_suffix(".partial")
+        partial = part.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as file:
             np.savez_compressed(file, energy_eV=np.array(energies), forces_eV_per_A=np.concatenate(forces),
                                 stress_eV_per_A3=np.stack(stresses), teacher=np.array(teacher),
@@ -80,4 +83,7 @@ def main(pool: str, folder: str, teacher: str, part_size: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--check":
+        print(calculator_of(sys.argv[2])[1])
+        sys.exit()
     main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

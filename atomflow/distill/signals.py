@@ -9,27 +9,31 @@ from contextlib import contextmanager
 
 from atomflow.errors import RunStopped
 
+#: SIGUSR1 is a queue's warning that the time is nearly over
+_STOP = (signal.SIGTERM, signal.SIGUSR1)
+
 
 @contextmanager
 def signals_stop(how_to_go_on: str) -> Iterator[None]:
-    """Inside, SIGTERM raises :class:`RunStopped` at once: for work whose every part is on disk whole or not at all."""
+    """Inside, SIGTERM and SIGUSR1 raise :class:`RunStopped` at once: for work whose parts are on disk whole or not."""
 
     def stop(number: int, frame: object) -> None:
         raise RunStopped(f"stopped by {signal.Signals(number).name}; {how_to_go_on}")
 
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        before = {number: signal.signal(number, stop) for number in _STOP}
     except ValueError:  # not in the main thread: no signal can be watched
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class signals_to:
-    """Passes SIGTERM and SIGINT on to a child process; the list it gives is non-empty once one came."""
+    """Ends a child process on SIGTERM, SIGUSR1 or SIGINT; the list it gives is non-empty once one came."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -41,7 +45,7 @@ class signals_to:
             self.process.terminate()
 
         try:
-            self.before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+            self.before = {number: signal.signal(number, handle) for number in (*_STOP, signal.SIGINT)}
         except ValueError:  # not in the main thread: nothing to pass on
             self.before = {}
         return self.came
