@@ -2,31 +2,47 @@
 
 This file imports nothing of atomflow: it runs in the teacher's environment too, so that both sides do the same thing.
 A task is ``{"operation": name, "cells": [cell, ...], "settings": {...}}`` and a cell ``{"numbers", "positions_A",
-"lattice_A"}``; tasks and results are plain JSON.
+"lattice_A"}``; tasks and results are plain JSON. A band may have a ``"start"`` besides, the path that it begins from.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
 
+if __package__:
+    from atomflow.distill.bands import band, to_atoms, to_cell
+else:  # in the teacher's environment these files lie on the path, and there is no atomflow
+    from bands import band, to_atoms, to_cell  # type: ignore[no-redef]
 
-def perform(task: dict[str, Any], calculator: Any) -> dict[str, Any]:
-    """The result of a task with an ASE calculator; ``seconds`` and ``evaluations`` say what it cost."""
+
+def perform(
+    task: dict[str, Any], calculator: Any, keep: Path | None = None, say: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """The result of a task with an ASE calculator; ``seconds`` and ``evaluations`` say what it cost.
+
+    A band writes its images to ``keep`` as it goes, goes on from them, and counts what it cost before too.
+    """
     cells = [to_atoms(cell) for cell in task["cells"]]
     counted = _Counted(calculator)
     for atoms in cells:
         atoms.calc = counted.calculator
     begun = time.monotonic()
-    result = OPERATIONS[task["operation"]](cells, **task.get("settings", {}))
+    settings = task.get("settings", {})
+    if task["operation"] == "band":
+        result = band(cells, **settings, start=task.get("start"), keep=keep, say=say)
+    else:
+        result = OPERATIONS[task["operation"]](cells, **settings)
     return {
-        **result,
         "seconds": time.monotonic() - begun,
         "evaluations": counted.calls,
+        **result,
         "seconds_per_atom": counted.seconds / max(counted.atoms, 1),
     }
 
@@ -45,20 +61,6 @@ class _Counted:
             self.calls, self.atoms = self.calls + 1, self.atoms + len(calculator.atoms if atoms is None else atoms)
 
         calculator.calculate = calculate
-
-
-def to_atoms(cell: dict[str, Any]) -> ase.Atoms:
-    """ASE atoms of a cell, periodic in all directions."""
-    return ase.Atoms(cell["numbers"], positions=cell["positions_A"], cell=cell["lattice_A"], pbc=True)
-
-
-def to_cell(atoms: ase.Atoms) -> dict[str, Any]:
-    """The JSON-able cell of ASE atoms."""
-    return {
-        "numbers": [int(z) for z in atoms.numbers],
-        "positions_A": atoms.positions.tolist(),
-        "lattice_A": atoms.cell.array.tolist(),
-    }
 
 
 def single(cells: list[ase.Atoms]) -> dict[str, Any]:
@@ -86,37 +88,6 @@ def relax(
         "cells": [to_cell(atoms) for atoms in cells],
         "largest_forces_eV_per_A": left,
         "energies_eV": [float(atoms.get_potential_energy()) for atoms in cells],
-    }
-
-
-def band(cells: list[ase.Atoms], images: int = 3, fmax_eV_per_A: float = 0.05, steps: int = 60) -> dict[str, Any]:
-    """Climbing nudged elastic band of ``images`` images between two cells, both relaxed at their lattice.
-
-    The band starts interpolated by distances (IDPP), so that nothing overlaps.
-    """
-    from ase.mep import NEB
-    from ase.optimize import FIRE, LBFGS
-
-    first, last = cells
-    for end in cells:
-        LBFGS(end, logfile=os.devnull).run(fmax=fmax_eV_per_A / 2, steps=3 * steps)
-    path = [first, *(first.copy() for _ in range(images)), last]
-    for image in path[1:-1]:
-        image.calc = first.calc
-    chain = NEB(path, k=0.3, climb=False, allow_shared_calculator=True, method="improvedtangent")
-    chain.interpolate(method="idpp", mic=True)
-    optimizer: Any = FIRE(chain, logfile=os.devnull)  # type: ignore[arg-type]
-    optimizer.run(fmax=4 * fmax_eV_per_A, steps=steps // 2)
-    chain.climb = True
-    converged = bool(optimizer.run(fmax=fmax_eV_per_A, steps=steps))
-    energies = np.array([image.get_potential_energy() for image in path])
-    top = int(energies.argmax())
-    return {
-        "cells": [to_cell(image) for image in path],
-        "energies_eV": energies.tolist(),
-        "converged": converged,
-        "forward_eV": float(energies[top] - energies[0]),
-        "backward_eV": float(energies[top] - energies[-1]),
     }
 
 
@@ -148,4 +119,4 @@ def dynamics(
     return {"positions_A": frames, "temperatures_K": temperatures, "frame_interval_fs": every * timestep_fs}
 
 
-OPERATIONS = {"single": single, "relax": relax, "band": band, "dynamics": dynamics}
+OPERATIONS = {"single": single, "relax": relax, "dynamics": dynamics}

@@ -1,7 +1,8 @@
 """Who is asked: a potential in this process, or a teacher in an environment of its own; both keep every answer.
 
 A task (see :mod:`atomflow.distill.operations`) is named by a checksum of itself and of who is asked, so that a card
-that was stopped asks nothing twice, and a changed model asks everything anew.
+that was stopped asks nothing twice, and a changed model asks everything anew. The path that a band begins from is no
+part of that checksum, only of the rest of the name: a teacher's bands can be found whoever's paths they began from.
 """
 
 from __future__ import annotations
@@ -35,9 +36,14 @@ class Side(Protocol):
         """The results of the tasks, in order."""
         ...
 
+    def kept(self, wanted: Task) -> list[dict[str, Any]]:
+        """All that it answered already to this task, whatever paths the answers began from."""
+        ...
+
 
 def task(operation: str, cells: Sequence[Cell], **settings: Any) -> Task:
-    """A task on atomflow's cells."""
+    """A task on atomflow's cells; a band may be given the path that it begins from, cells of a result: ``|
+    {"start": [...]}``."""
     return {
         "operation": operation,
         "settings": settings,
@@ -77,15 +83,21 @@ class Here:
         self.folder.mkdir(parents=True, exist_ok=True)
         results = []
         for number, wanted in enumerate(tasks, 1):
-            path = self.folder / f"{_digest(wanted, self._key)}.result.json"
+            stem = _stem(wanted, self._key)
+            path, images = self.folder / f"{stem}.result.json", self.folder / f"{stem}.band.json"
             if not path.exists():
-                found = operations.perform(wanted, BatchCalculator(self.potential))
+                calculator = BatchCalculator(self.potential)
+                found = operations.perform(wanted, calculator, images, lambda text: say(f"{self.name}: {text}"))
                 partial = path.with_suffix(".partial")
                 partial.write_text(json.dumps(found))
                 os.replace(partial, path)
+                images.unlink(missing_ok=True)
                 say(f"{self.name}: {wanted['operation']} {number}/{len(tasks)}, {found['seconds']:.0f} s")
             results.append(json.loads(path.read_text()))
         return results
+
+    def kept(self, wanted: Task) -> list[dict[str, Any]]:
+        return _kept(self.folder, wanted, self._key)
 
 
 class Elsewhere:
@@ -99,12 +111,15 @@ class Elsewhere:
 
     def perform(self, tasks: Sequence[Task], say: Say) -> list[dict[str, Any]]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        stems = [_digest(wanted, self.name) for wanted in tasks]
+        stems = [_stem(wanted, self.name) for wanted in tasks]
         results = [self.folder / f"{stem}.result.json" for stem in stems]
         missing = {stem: wanted for stem, wanted, path in zip(stems, tasks, results, strict=True) if not path.exists()}
         if missing:
             self._work(missing, say)
         return [json.loads(path.read_text()) for path in results]
+
+    def kept(self, wanted: Task) -> list[dict[str, Any]]:
+        return _kept(self.folder, wanted, self.name)
 
     def _work(self, missing: dict[str, Task], say: Say) -> None:
         for stem, wanted in missing.items():
@@ -124,14 +139,29 @@ class Elsewhere:
         ):
             assert process.stdout is not None
             for line in process.stdout:
-                if line.startswith("{"):
+                told = json.loads(line) if line.startswith("{") else {}
+                if "says" in told:
+                    say(f"{self.name}: {told['says']}")
+                elif told:
                     done += 1
-                    say(f"{self.name}: {done}/{len(missing)} tasks, the last {json.loads(line)['seconds']:.0f} s")
+                    say(f"{self.name}: {done}/{len(missing)} tasks, the last {told['seconds']:.0f} s")
         if process.returncode:
             last = ([text for text in log.read_text().splitlines() if text.strip()] or ["it said nothing"])[-1]
             raise RunFailed(f"the teacher {self.name} failed: {last.strip()} (log: {log})")
         for stem in missing:
             (self.folder / f"{stem}.task.json").unlink()
+
+
+def _stem(wanted: Task, who: str) -> str:
+    """The name of a task: what is asked of whom, then the path that it begins from, if it has one."""
+    start = wanted.get("start")
+    asked = _digest({key: value for key, value in wanted.items() if key != "start"}, who)
+    return asked if start is None else f"{asked}-{_digest({'start': start}, '')[:8]}"
+
+
+def _kept(folder: Path, wanted: Task, who: str) -> list[dict[str, Any]]:
+    asked = _stem({key: value for key, value in wanted.items() if key != "start"}, who)
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{asked}*.result.json"))]
 
 
 def _digest(wanted: Task, who: str) -> str:

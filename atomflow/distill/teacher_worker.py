@@ -3,8 +3,9 @@
     python teacher_worker.py FOLDER TEACHER NAME [NAME ...]
 
 A task is FOLDER/NAME.task.json (see operations.py beside this file), its result NAME.result.json, written whole and
-renamed.
-A line of JSON on standard output for every task done. Nothing of atomflow is imported.
+renamed; a band that is under way keeps its images in NAME.band.json and goes on from them.
+A line of JSON on standard output for every task done, and for every word about one that takes long. Nothing of atomflow
+is imported.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ import operations
 def main(folder: str, teacher: str, names: list[str]) -> None:
     warnings.simplefilter("ignore")
     calculator, version = label_worker.calculator_of(teacher)
+
+    def say(text: str) -> None:
+        print(json.dumps({"says": text}), flush=True)
+
     for name in names:
-        result = Path(folder) / f"{name}.result.json"
-        found = operations.perform(json.loads((Path(folder) / f"{name}.task.json").read_text()), calculator)
+        result, images = Path(folder) / f"{name}.result.json", Path(folder) / f"{name}.band.json"
+        asked = json.loads((Path(folder) / f"{name}.task.json").read_text())
+        found = operations.perform(asked, calculator, images, say)
         partial = result.with_suffix(".partial")
         partial.write_text(json.dumps({**found, "version": version}))
         os.replace(partial, result)
+        images.unlink(missing_ok=True)
         print(json.dumps({"task": name, "seconds": found["seconds"]}), flush=True)
 
 

@@ -1,4 +1,10 @@
-"""Na hops: the student's barriers against those of the teacher's own band, both climbing to the saddle."""
+"""Na hops: the student's barriers against those of the teacher's own band, both climbing to the saddle.
+
+A decoration has many minima, and a Na beside the path may rest in another of them: barriers are compared only where
+both sides speak of the same hop. The teacher's band begins from the student's converged one, its ends relaxed by the
+teacher itself, and is kept under the decoration: a later student whose hop is the same is set beside it, and one whose
+own band found another hop climbs the teacher's once more, from the teacher's band.
+"""
 
 from __future__ import annotations
 
@@ -10,41 +16,50 @@ from atomflow.cell import Cell
 from atomflow.distill import decorate
 from atomflow.distill.card_checks.kept import TeacherSilent
 from atomflow.distill.card_checks.section import Context, Section, Work
-from atomflow.distill.sides import Say, Side, answered, task
+from atomflow.distill.card_checks.settings import CardSettings
+from atomflow.distill.sides import Say, Side, Task, answered, task
 
 TITLE = "Na hop barriers against the teacher's own band"
 ATOMS = 40
-#: Ends nearer to one another than this (Å) are the same site: there is no hop.
+#: Ends of a hop nearer to one another than this (Å) are the same site: there is no hop.
 SAME_SITE_A = 0.8
+#: Both sides speak of the same hop while no Na of either end is farther from itself than this (Å).
+SAME_END_A = 0.5
+#: A band is converged when no image feels more across the path and along the springs; its ends, half of it.
+FMAX_EV_PER_A = 0.05
+COLUMNS = ["decoration", "there and back (eV): student", "teacher, own band", "teacher on the student's path",
+           "largest difference", "ends apart (Å)", "force calls: student, teacher"]  # fmt: skip
 
 
 def work(context: Context) -> Work:
-    """Both ends 60 evaluations each, a band some 50 steps."""
-    settings = context.settings
-    cost = len(settings.hop_seeds) * ATOMS * (120 + 50 * settings.hop_images)
-    path = len(settings.hop_seeds) * ATOMS * (settings.hop_images + 2)
-    return Work(student=cost, teacher=path + (cost if settings.hop_teacher_bands else 0))
+    """A band from between its ends takes some 60 evaluations of each end and 50 steps, from a converged one a fifth."""
+    settings, teacher = context.settings, context.teacher
+    paths = len(settings.hop_seeds) * ATOMS * (settings.hop_images + 2)
+    own = len(settings.hop_seeds) * ATOMS * (120 + 50 * settings.hop_images)
+    bands = 0
+    if teacher is not None and settings.hop_teacher_bands:
+        bands = sum(not teacher.kept(_asked(settings, *hop_ends(seed)[:2])) for seed in settings.hop_seeds)
+    return Work(student=own, teacher=paths + bands * ATOMS * (30 + 10 * settings.hop_images))
 
 
 def run(context: Context) -> Section:
-    section = Section(
-        columns=["decoration", "there and back (eV): student", "teacher, own band", "teacher on the student's path",
-                 "largest difference", "ends apart (Å)"]
-    )  # fmt: skip
+    section = Section(columns=COLUMNS)
     errors: list[float] = []
     along: list[float] = []
+    calls = 0
     for seed in context.settings.hop_seeds:
         context.say(f"hop {seed}")
-        facts, rows = _one(context, seed)
+        facts, row = _one(context, seed)
         section.facts[str(seed)] = facts
-        section.rows.append(rows)
+        section.rows.append([*row, *["-"] * (len(COLUMNS) - len(row))])
         section.unfinished |= "silent" in facts
         errors += facts.get("errors_eV", [])
         along += facts.get("errors_on_students_path_eV", [])
+        calls += facts.get("teacher", {}).get("evaluations", 0)
     if errors:
         section.lines.append(
             f"{len(errors)} barriers: mean |student − teacher| {1e3 * np.abs(errors).mean():.0f} meV, largest "
-            f"{1e3 * np.abs(errors).max():.0f} meV."
+            f"{1e3 * np.abs(errors).max():.0f} meV. The teacher's bands took {calls} force calls of {ATOMS} atoms."
         )
     if along:
         section.lines.append(
@@ -55,48 +70,98 @@ def run(context: Context) -> Section:
         section.missing.append("the teacher's bands: the settings (hop_teacher_bands) leave them out")
     if not context.teacher:
         section.missing.append(f"the teacher's bands: {context.no_teacher}")
-    section.lines.append(
-        "Random decorations (x = 2) of the 40-atom cell at the volume they are made with; one Na goes to the nearest "
-        "empty site. Each side relaxes both ends and climbs a band of its own from there; where the ends of the two "
-        f"come to lie more than {SAME_SITE_A} Å apart, they describe different hops and are not counted."
-    )
+    section.lines.append(_how(context.settings))
     return section
 
 
+def _how(settings: CardSettings) -> str:
+    return (
+        "Random decorations (x = 2) of the 40-atom cell at the volume they are made with; one Na goes to the nearest "
+        f"empty site. Bands of {settings.hop_images} images: ends at rest to {FMAX_EV_PER_A / 2} eV/Å, the band to "
+        f"{2 * FMAX_EV_PER_A}, and only then its highest image climbs, until no image feels more than {FMAX_EV_PER_A} "
+        f"eV/Å (converged; given up after {2 * settings.hop_steps} steps). The student begins interpolated between "
+        "its ends, the teacher from a student's converged band, its ends relaxed by itself. Where a Na of the two ends "
+        f"lies more than {SAME_END_A} Å apart they are different hops: the student then climbs the teacher's once "
+        "more, from the teacher's band; where its ends leave that too, or a band is not converged, nothing is counted."
+    )
+
+
+def _asked(settings: CardSettings, first: Cell, last: Cell) -> Task:
+    return task(
+        "band", [first, last], images=settings.hop_images, fmax_eV_per_A=FMAX_EV_PER_A, steps=settings.hop_steps
+    )
+
+
 def _one(context: Context, seed: int) -> tuple[dict[str, Any], list[str]]:
-    settings = context.settings
+    """Facts and the row of one decoration; what is not known of a row is left off."""
     first, last, ion = hop_ends(seed)
-    asked = task("band", [first, last], images=settings.hop_images, fmax_eV_per_A=0.05, steps=settings.hop_steps)
+    asked = _asked(context.settings, first, last)
     [own] = context.student.perform([asked], context.say)
     path = [answered(cell, first) for cell in own["cells"]]
-    length = float(np.linalg.norm(path[-1].positions_A[ion] - path[0].positions_A[ion]))
+    length = _length(own, ion)
     facts: dict[str, Any] = {"length_A": length, "student": _barrier(own)}
     name = f"seed {seed}, {length:.1f} Å"
     if length < SAME_SITE_A:
         facts["note"] = "both ends relax to the same site: no hop"
-        return facts, [name, "both ends relax to the same site", "-", "-", "-", "-"]
+        return facts, [name, "both ends relax to the same site"]
     if context.teacher is None:
-        return facts, [name, _text(own), "-", "-", "-", "-"]
+        return facts, [name, _text(own)]
     seen = "not asked"
     path_energies = _along(context.teacher, path, context.say)
     if path_energies:
         facts["teacher_on_students_path"] = path_energies
         facts["errors_on_students_path_eV"] = [own[key] - path_energies[key] for key in ("forward_eV", "backward_eV")]
         seen = f"{path_energies['forward_eV']:.3f} / {path_energies['backward_eV']:.3f}"
-    if not settings.hop_teacher_bands:
-        return facts, [name, _text(own), "left out", seen, "-", "-"]
+    if not context.settings.hop_teacher_bands:
+        return facts, [name, _text(own), "left out", seen]
     try:
-        [told] = context.teacher.perform([asked], context.say)
+        told = _teachers(context.teacher, asked, own, first, context.say)
     except TeacherSilent as error:
         facts["silent"] = str(error)
-        return facts, [name, _text(own), "not kept", seen, "-", "-"]
+        return facts, [name, _text(own), "not kept", seen]
+    return _compared(context, asked, own, told, first, ion, facts, [name, _text(own), _text(told), seen])
+
+
+def _compared(
+    context: Context, asked: Task, own: dict[str, Any], told: dict[str, Any], first: Cell, ion: int,
+    facts: dict[str, Any], row: list[str],
+) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+    """The student's hop beside the teacher's: the one it found, or, where that is another, the teacher's."""
+    facts["teacher"] = {**_barrier(told), "length_A": _length(told, ion)}
+    if facts["teacher"]["length_A"] < SAME_SITE_A:
+        facts["note"] = "with the teacher both ends relax to the same site: no hop"
+        return facts, [*row[:2], "both ends relax to the same site", row[3]]
+    calls = f"{own['evaluations']}"
+    if _ends_apart(own, told, first) >= SAME_END_A:
+        [own] = context.student.perform([asked | {"start": told["cells"]}], context.say)
+        facts["student_from_teachers_band"] = _barrier(own)
+        row[1] += f"; from the teacher's band {_text(own)}"
+        calls += f" + {own['evaluations']}"
     errors = [own[key] - told[key] for key in ("forward_eV", "backward_eV")]
-    apart = max(_apart(own["cells"][end], told["cells"][end], first) for end in (0, -1))
-    facts |= {"teacher": _barrier(told), "differences_eV": errors, "ends_apart_A": apart}
-    counted = apart < SAME_SITE_A and own["converged"] and told["converged"]
+    apart = _ends_apart(own, told, first)
+    facts |= {"differences_eV": errors, "ends_apart_A": apart}
+    counted = apart < SAME_END_A and own["converged"] and told["converged"]
     facts |= {"errors_eV": errors} if counted else {}
-    return facts, [name, _text(own), _text(told), seen,
-                   f"{max(map(abs, errors)):.3f}" + ("" if counted else " (not counted)"), f"{apart:.2f}"]  # fmt: skip
+    difference = f"{max(map(abs, errors)):.3f}" + ("" if counted else " (not counted)")
+    return facts, [*row, difference, f"{apart:.2f}", f"{calls}, {told['evaluations']}"]
+
+
+def _teachers(teacher: Side, asked: Task, own: dict[str, Any], like: Cell, say: Say) -> dict[str, Any]:
+    """The teacher's band of the student's hop: one that is kept, or a new one from the student's.
+
+    Raises:
+        TeacherSilent: none of this decoration is kept, and it is not asked anew.
+    """
+    bands = sorted(teacher.kept(asked), key=lambda band: _ends_apart(own, band, like))
+    if bands and _ends_apart(own, bands[0], like) < SAME_END_A:
+        return bands[0]
+    try:
+        [new] = teacher.perform([asked | {"start": own["cells"]}], say)
+    except TeacherSilent:
+        if bands:
+            return bands[0]
+        raise
+    return new
 
 
 def _along(teacher: Side, path: list[Cell], say: Say) -> dict[str, float] | None:
@@ -110,14 +175,21 @@ def _along(teacher: Side, path: list[Cell], say: Say) -> dict[str, float] | None
     return {"forward_eV": float(top - energies[0]), "backward_eV": float(top - energies[-1])}
 
 
-def _apart(one: dict[str, Any], other: dict[str, Any], like: Cell) -> float:
-    """The farthest that one Na of the two cells is from itself, Å."""
-    off = np.array(one["positions_A"]) - np.array(other["positions_A"])
-    return float(np.linalg.norm(off[like.symbols == "Na"], axis=1).max())
+def _ends_apart(one: dict[str, Any], other: dict[str, Any], like: Cell) -> float:
+    """The farthest that one Na at either end of the two bands is from itself, Å."""
+    off = [np.array(one["cells"][end]["positions_A"]) - np.array(other["cells"][end]["positions_A"]) for end in (0, -1)]
+    return float(np.linalg.norm(np.array(off)[:, like.symbols == "Na"], axis=2).max())
 
 
-def _barrier(result: dict[str, Any]) -> dict[str, Any]:
-    return {key: result[key] for key in ("forward_eV", "backward_eV", "converged", "evaluations")}
+def _length(band: dict[str, Any], ion: int) -> float:
+    """How far the ion is from one end to the other, Å."""
+    first, last = (np.array(band["cells"][end]["positions_A"][ion]) for end in (0, -1))
+    return float(np.linalg.norm(last - first))
+
+
+def _barrier(band: dict[str, Any]) -> dict[str, Any]:
+    keys = ("forward_eV", "backward_eV", "converged", "largest_force_eV_per_A", "steps", "evaluations")
+    return {key: band[key] for key in keys if key in band}  # bands of earlier versions lack some
 
 
 def _text(result: dict[str, Any]) -> str:
