@@ -91,6 +91,11 @@ class Cell:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def __repr__(self) -> str:
+        regions = ", ".join(f"{name} {count}" for name, count in Counter(self.regions.tolist()).items())
+        return (f"<Cell {self.formula}: {len(self)} atoms, {self.volume_A3:.1f} Å³, "
+                f"{self.density_g_per_cm3:.3f} g/cm³; regions: {regions}>")
+
     @property
     def symbols(self) -> np.ndarray:
         """(N,) chemical symbols."""
@@ -282,6 +287,13 @@ def check_writable(path: str | Path) -> None:
         raise InputError(f"cannot write {path}: {why}; end the name in .extxyz, .cif or .vasp")
 
 
+def for_extxyz(cell: Cell) -> ase.Atoms:
+    """ASE atoms for an extxyz file, whose reader takes one level of backslashes off (quotes, é and Å in provenance)."""
+    atoms = cell.to_ase()
+    atoms.info["atomflow_provenance"] = atoms.info["atomflow_provenance"].replace("\\", "\\\\")
+    return atoms
+
+
 def write_cell(cell: Cell, path: str | Path) -> Path:
     """Write the cell (extxyz keeps regions, sites and provenance); whole or not at all."""
     import ase.io
@@ -291,7 +303,7 @@ def write_cell(cell: Cell, path: str | Path) -> Path:
     format_ = "extxyz" if path.suffix in (".extxyz", ".xyz") else None
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
-        ase.io.write(partial, cell.to_ase(), format=format_)
+        ase.io.write(partial, for_extxyz(cell) if format_ == "extxyz" else cell.to_ase(), format=format_)
         os.replace(partial, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None

@@ -24,6 +24,18 @@ def test_cell_survives_extxyz_with_regions_sites_and_unwrapped_positions(salt, t
     assert again.provenance == salt.provenance
 
 
+def test_any_text_in_the_provenance_survives_extxyz(salt, tmp_path):
+    facts = {"source": 'the "ordered" cell, β = 123.7°, 15.65 Å', "path": "C:\\cells\\one", "note": "two\nlines"}
+    cell = Cell(salt.numbers, salt.positions_A, salt.lattice_A, provenance=facts)
+    assert read_cell(write_cell(cell, tmp_path / "cell.extxyz")).provenance == facts
+    assert Cell.from_ase(cell.to_ase()).provenance == facts
+
+
+def test_a_cell_shows_what_it_is_in_one_line(salt):
+    assert repr(salt).startswith("<Cell Na2Cl: 3 atoms, 172.5 Å³, ")
+    assert repr(salt).endswith("regions: grain_a 1, glass 1, metal 1>")
+
+
 def test_cell_survives_pymatgen(salt):
     again = Cell.from_pymatgen(salt.to_pymatgen(), salt.provenance)
     assert again.sha256 == salt.sha256

@@ -106,11 +106,12 @@ def _check_campaign(folder: Path) -> None:
 def _write(result: HopResult, extra: dict[str, Any], out: Path) -> None:
     import ase.io
 
+    from atomflow.cell import for_extxyz
     from atomflow.cli.files import draw, write_json
 
     write_json(out / "hop.json", {**result.to_json(), **extra})
     if result.images:
-        ase.io.write(out / "path.extxyz", [image.to_ase() for image in result.images], format="extxyz")
+        ase.io.write(out / "path.extxyz", [for_extxyz(image) for image in result.images], format="extxyz")
 
     def paint(axis: Any) -> None:
         axis.plot(result.path_A, result.energy_eV, "o-", color="black", ms=4, lw=0.9)
