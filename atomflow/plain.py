@@ -27,6 +27,23 @@ def to_jsonable(value: Any) -> Any:
     return str(value)
 
 
+class Shown:
+    """What ``print`` and a notebook show of a result: its :meth:`text`; in a list it is the first line of that."""
+
+    def text(self) -> str:
+        """For people."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.text().splitlines()[0]}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(self.text())
+
+
 def table(rows: list[list[str]], header: list[str]) -> str:
     """Left-aligned columns, as wide as their contents."""
     cells = [header, *rows]

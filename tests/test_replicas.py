@@ -93,6 +93,19 @@ def test_three_glasses_of_one_composition_have_one_d(glasses, capsys):
     assert _replicas({}) == []
 
 
+def test_the_conductivity_of_a_set_knows_the_charge(glasses):
+    """σ by hand: n q²D/(V k T), four times as much for ions of charge two."""
+    def sigma(charge):
+        one, two = (analyze(glasses / "runs" / name, charge_e=charge) for name in ("g1-600", "g2-600"))
+        return one, pool_replicas("glass", [("a", one), ("b", two)])
+
+    one, single = sigma(1.0)
+    by_hand = (one.n_ions * 1.602176634e-19**2 * single.tracer_diffusivity_cm2_per_s.value
+               / (one.volume_A3 * 1e-24 * 1.380649e-23 * single.temperature_K))
+    assert single.nernst_einstein_conductivity_S_per_cm.value == pytest.approx(by_hand, rel=1e-6)
+    assert sigma(2.0)[1].nernst_einstein_conductivity_S_per_cm.value == pytest.approx(4 * by_hand, rel=1e-6)
+
+
 def test_a_replica_that_did_not_move_makes_an_upper_limit(glasses):
     moved = analyze(glasses / "runs" / "g1-600")
     still = replace(moved, ln_tracer=None, tracer_diffusivity_cm2_per_s=Estimate.upper_limit(1e-7))

@@ -4,32 +4,36 @@ import numpy as np
 import pytest
 from transport_walks import cage, gaussian_walk
 
+from atomflow import runs
 from atomflow.cell import Cell
 from atomflow.cli.main import run as atomflow
+from atomflow.errors import InputError
 from atomflow.runs import RunWriter
-from atomflow.transport import analyze_campaign
+from atomflow.transport import analyze, analyze_campaign
 from atomflow.units import BOLTZMANN_EV_PER_K
 
 IONS, FRAMEWORK = 20, 4
 
 
 def write_run(folder, seed, temperature=600.0, d_A2_per_ps=0.1, frames=200, structure="ordered", state="done",
-              mean_temperature=None, drift=0.1, sha="a" * 64, config=None):
+              mean_temperature=None, drift=0.1, sha="a" * 64, config=None, ions=IONS, framework_A2_per_ps=0.0):
     """A real run folder whose ions walk with a known D (0: they vibrate)."""
     rng = np.random.default_rng(seed)
     lattice = np.diag([14.0, 15.0, 16.0])
-    start = rng.uniform(0, 14, (IONS + FRAMEWORK, 3))
-    cell = Cell([11] * IONS + [40] * FRAMEWORK, start, lattice)
+    start = rng.uniform(0, 14, (ions + FRAMEWORK, 3))
+    cell = Cell([11] * ions + [40] * FRAMEWORK, start, lattice)
     settings = {"ensemble": "nvt", "temperature_K": temperature, "seed": seed, "frame_interval_fs": 100.0,
               **(config or {})}
-    walk = np.zeros((frames, IONS + FRAMEWORK, 3))
-    walk[:, :IONS] = gaussian_walk(rng, frames, IONS, d_A2_per_ps, 0.1) + cage(rng, frames, IONS, 0.2, 2)
+    walk = np.zeros((frames, ions + FRAMEWORK, 3))
+    walk[:, :ions] = gaussian_walk(rng, frames, ions, d_A2_per_ps, 0.1) + cage(rng, frames, ions, 0.2, 2)
+    walk[:, ions:] = gaussian_walk(rng, frames, FRAMEWORK, framework_A2_per_ps, 0.1)
+    kelvin = np.broadcast_to(mean_temperature or temperature if np.ndim(mean_temperature) == 0 else mean_temperature,
+                             frames)
     labels = {"structure": structure, "task": folder.name}
     with RunWriter.create(folder, settings, cell, {"name": "made-up", "sha256": sha}, labels, frames) as writer:
         for step in range(frames):
             writer.frame(step, step * 100.0, start + walk[step], lattice)
-            writer.thermo(step, step * 100.0, {"temperature_K": mean_temperature or temperature,
-                                               "potential_energy_eV": -1.0})
+            writer.thermo(step, step * 100.0, {"temperature_K": kelvin[step], "potential_energy_eV": -1.0})
         writer.commit({"step": frames}, {"step": frames, "frames": frames})
         writer.finish(state, "made to fail" if state == "failed" else None,
                       {"energy_drift_meV_per_atom_per_ps": drift})
@@ -71,6 +75,62 @@ def test_a_campaign_pools_seeds_and_recovers_the_activation_energy(campaign):
     assert "202 K" in line.distance
     assert line.sigma_line.activation_energy_eV.low < 0.30 < line.sigma_line.activation_energy_eV.high
     assert any("transition" in text for text in line.warnings)
+
+
+def test_two_temperatures_are_said_to_test_nothing(tmp_path):
+    for seed, (temperature, d) in enumerate(((600.0, 0.1), (900.0, 0.4))):
+        write_run(tmp_path / f"r{seed}", seed, temperature, d)
+    result = analyze_campaign(tmp_path)
+    assert any("two temperatures: a line through them always fits" in text for text in result.arrhenius[0].warnings)
+    assert "Ea unknown from ln D" not in str(result)
+
+
+def test_runs_of_one_name_but_other_cells_are_not_one(tmp_path):
+    """Two cells of one composition are pooled with a word; other compositions stay apart."""
+    for seed in (1, 2):
+        write_run(tmp_path / f"same-{seed}", seed)
+    write_run(tmp_path / "other", 3, ions=16)
+    result = analyze_campaign(tmp_path)
+    assert [(g.structure, g.result.n_runs) for g in result.groups] == [
+        ("ordered (Na16Zr4)", 1), ("ordered (Na20Zr4)", 2)]
+    assert not result.excluded
+    (word,) = [text for text in result.groups[1].result.warnings if "different cells" in text]
+    assert word.startswith("the runs pooled start from 2 different cells (3360.0 to 3360.0 Å³)")
+
+
+def test_a_ramp_has_no_one_temperature(tmp_path):
+    ramp = write_run(tmp_path / "ramp", 1, config={"temperature_end_K": 300.0})
+    write_run(tmp_path / "held", 2, config={"temperature_end_K": 600.0})
+    assert any("went from 600 to 300 K" in text for text in analyze(ramp).warnings)
+    result = analyze_campaign(tmp_path)
+    assert result.excluded == [{"run": "ramp", "reason": "the thermostat went from 600 to 300 K: it is of no one "
+                                                         "temperature"}]
+
+
+def test_what_is_discarded_does_not_count_for_the_temperature_either(tmp_path):
+    """The first half at 800 K, the second at 600 K: only the second is used."""
+    run = write_run(tmp_path / "run", 1, mean_temperature=np.repeat([800.0, 600.0], 100))
+    assert analyze(run).temperature_mean_K == pytest.approx(700.0)
+    assert analyze(run, discard_ps=10.0).temperature_mean_K == pytest.approx(600.0)
+
+
+def test_a_framework_that_flows_and_ions_that_are_held_are_named(tmp_path):
+    solid = analyze(write_run(tmp_path / "solid", 1))
+    assert not any("not at rest" in text or "held" in text for text in solid.warnings)
+    melt = analyze(write_run(tmp_path / "melt", 1, framework_A2_per_ps=0.2))
+    assert any(text.startswith("the framework is not at rest") and "Zr " in text for text in melt.warnings)
+    held = analyze(write_run(tmp_path / "held", 1, config={"held_regions": ["bulk"]}))
+    assert any(text.startswith("20 Na were held in place (bulk)") for text in held.warnings)
+
+
+def test_a_result_shows_itself_in_a_notebook(tmp_path):
+    result = analyze(write_run(tmp_path / "run", 1))
+    assert repr(result) == "<TransportResult: 20 Na at 600 K (measured 600 K); 1 run(s), 19.9 ps, 200 frames>"
+    assert "tracer diffusivity, cm²/s" in str(result)
+    assert repr(runs.open_run(tmp_path / "run")).endswith(
+        "run: done, 200 frames of 24 atoms every 100 fs at 600 K; made-up>")
+    with pytest.raises(InputError, match="a dict is no trajectory; give a path"):
+        analyze({"a": 1})
 
 
 def test_what_is_left_out_is_named_with_its_reason(campaign):

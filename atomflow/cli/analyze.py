@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from atomflow.cli.options import Json
 from atomflow.errors import InputError
-
-if TYPE_CHECKING:
-    from atomflow.transport import CampaignResult, TransportResult
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
                   help="Diffusivities, conductivity and activation energy, with intervals.")
@@ -69,7 +66,7 @@ def analyze(
         if json_:
             output.emit_json(result)
         else:
-            output.show(campaign_text(result))
+            output.show(result.text())
         return
     from atomflow import runs
 
@@ -115,80 +112,10 @@ def _runs(opened: list[Any], json_: bool, sites: bool, van_hove: bool, options: 
     if json_:
         output.emit_json({**result.to_json(), **{name: item.to_json() for name, item in extra.items()}})
         return
-    output.show(result_text(result))
+    output.show(result.text())
     for item in extra.values():
         output.show("\n" + item.text())
 
 
 def _framework(text: str) -> str | list[str]:
     return text if text in ("auto", "cell", "none") else text.split(",")
-
-
-def result_text(result: TransportResult) -> str:
-    """One run for people."""
-    temperature = f"{result.temperature_K:.4g} K" if result.temperature_K else "unknown temperature"
-    if result.temperature_mean_K:
-        temperature += f" (measured {result.temperature_mean_K:.0f} K)"
-    level = f"{100 * result.tracer_diffusivity_cm2_per_s.level:g} %"
-    lines = [
-        f"{result.n_ions} {result.species} at {temperature}; {result.n_runs} run(s), {result.total_time_ps:.4g} ps, "
-        f"{result.n_frames} frames",
-        f"verdict      {result.verdict}",
-        f"fit window   {result.fit_window_reason}",
-        f"reference    {result.reference}; it drifted {result.drift_A:.2g} Å",
-        "",
-        f"{'quantity':<32}value [{level} interval]",
-        f"{'tracer diffusivity, cm²/s':<32}{result.tracer_diffusivity_cm2_per_s:.3g}",
-        f"{'charge diffusivity, cm²/s':<32}{result.charge_diffusivity_cm2_per_s:.3g}",
-        f"{'Haven ratio':<32}{result.haven_ratio:.2g}",
-        f"{'conductivity, S/cm':<32}{result.conductivity_S_per_cm:.3g}",
-        f"{'  Nernst-Einstein, S/cm':<32}{result.nernst_einstein_conductivity_S_per_cm:.3g}",
-        *(f"{f'  tracer along {axis}, cm²/s':<32}{estimate:.3g}" for axis, estimate in result.directions.items()),
-    ]
-    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
-
-
-def campaign_text(result: CampaignResult) -> str:
-    """A campaign for people: a table of groups, the lines, what was left out."""
-    from atomflow.plain import table
-
-    rows = []
-    for group in result.groups:
-        one = group.result
-        rows.append([group.structure, f"{one.temperature_K or 0:g}", str(one.n_runs), f"{one.total_time_ps:.3g}",
-                     f"{one.tracer_diffusivity_cm2_per_s:.2g}", f"{one.conductivity_S_per_cm:.2g}",
-                     f"{one.haven_ratio:.2g}", f"{one.fit_window_ps[0]:.2g}-{one.fit_window_ps[1]:.3g}"])
-    header = ["structure", "T/K", "runs", "ps", "tracer D, cm²/s", "σ, S/cm", "Haven ratio", "window/ps"]
-    lines = [f"campaign {result.name}", table(rows, header) if rows else "no group could be analyzed"]
-    lines += _replica_text(result)
-    for line in result.arrhenius:
-        lines += [
-            "",
-            f"{line.structure}: Ea {line.line.activation_energy_eV:.3f} eV from ln D; "
-            f"{line.sigma_line.activation_energy_eV:.3f} eV from ln σT",
-            f"  D at 298.15 K: {line.extrapolation:.2g} cm²/s, {line.distance}",
-        ]
-        if line.kink:
-            lines.append(f"  kink at {line.kink.temperature_K:.0f} K: p = {line.kink.p_value:.2g}"
-                         f" ({'two branches' if line.kink.significant else 'one line is enough'})")
-        lines += [f"  note: {text}" for text in line.warnings]
-    notes = {text: group for group in result.groups for text in group.result.warnings}
-    lines += [f"warning ({group.structure}, {group.result.temperature_K:g} K): {text}" for text, group in notes.items()]
-    lines += [f"left out: {item['run']}: {item['reason']}" for item in result.excluded]
-    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
-
-
-def _replica_text(result: CampaignResult) -> list[str]:
-    """Sets of replicas, each as one structure."""
-    from math import exp
-
-    from atomflow.plain import table
-
-    if not result.replicas:
-        return []
-    rows = [[one.name, f"{one.temperature_K:.0f}", ", ".join(one.structures), f"{one.tracer_diffusivity_cm2_per_s:.2g}",
-             "-" if one.between is None else f"× {exp(one.between):.2g}"] for one in result.replicas]
-    lines = ["", "replicas (structures that differ in nothing but seeds) as one",
-             table(rows, ["set", "T/K", "replicas", "tracer D, cm²/s", "scatter between them"])]
-    return lines + [f"{name}: Ea {line.activation_energy_eV:.3f} eV from ln D"
-                    for name, line in result.replica_lines.items()]

@@ -27,7 +27,8 @@ from atomflow.estimate import Estimate
 from atomflow.paper import formulas
 from atomflow.paper import quantities as q
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K
-from atomflow.transport.campaign import Arrhenius, CampaignResult, analyze_campaign
+from atomflow.transport.campaign import analyze_campaign
+from atomflow.transport.campaign_result import Arrhenius, CampaignResult
 from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.region_campaign import LayerLine, RegionCampaignResult, analyze_region_campaign
 from atomflow.units import CM_PER_UM

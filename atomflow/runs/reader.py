@@ -52,6 +52,11 @@ class Run:
             self._merged, self._headers = True, []
         self._open: dict[Path, h5py.File] = {}
 
+    def __repr__(self) -> str:
+        kelvin = "" if self.temperature_K is None else f" at {self.temperature_K:.4g} K"
+        return (f"<Run {self.source}: {self.state}, {self.n_frames} frames of {self.n_atoms} atoms every "
+                f"{self.frame_interval_fs:g} fs{kelvin}; {(self.potential or {}).get('name', 'unknown potential')}>")
+
     # --- what it is -------------------------------------------------------------------------------------------
 
     @property

@@ -4,7 +4,8 @@
 """
 
 from atomflow.transport.analyze import analyze
-from atomflow.transport.campaign import CampaignResult, analyze_campaign
+from atomflow.transport.campaign import analyze_campaign
+from atomflow.transport.campaign_result import CampaignResult
 from atomflow.transport.result import TransportResult
 
 __all__ = ["CampaignResult", "TransportResult", "analyze", "analyze_campaign"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,14 @@ from atomflow.transport.diffusion import (
 )
 from atomflow.transport.displacement import Displacements
 from atomflow.transport.measure import Measured, measure
+from atomflow.transport.pooling import about_pool, check_same, held_still, open_all, temperatures
 from atomflow.transport.result import TransportResult
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
 _MSD_POINTS = 80
 _BALLISTIC_SLOPE = 1.4
+#: Å rms: atoms of a solid framework vibrate by less than half of it, oxygen of turning tetrahedra included.
+_FLOWS_A = 2.0
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ def analyze(
         raise InputError("the charge of the ion must not be zero: it is for the conductivity")
     if not memory_MB >= 1:
         raise InputError(f"memory_MB must be at least 1, not {memory_MB:g}")
-    opened = [_open(item) for item in _as_list(trajectories)]
+    opened = open_all(trajectories)
     share = memory_MB / len(opened)
     pool = [Displacements(item, species, discard_ps, framework, max(1.0, share)) for item in opened]
-    _check_same(opened, pool)
+    check_same(opened, pool)
     measured = measure(pool, workers)
     window = windows.choose(measured, hop_length_A)
     diffusing, verdict = looks_diffusive(window.fit, measured, hop_length_A)
@@ -95,7 +97,7 @@ def analyze(
         numbers = _limited(window, measured, hops, hop_length_A, level)
     if not pool[0].has_framework:
         numbers = _without_charge(numbers, level, pool[0].reference)
-    temperature, mean, warnings = temperatures(opened)
+    temperature, mean, warnings = temperatures(opened, discard_ps)
     volume = float(np.mean([run.volume_A3 for run in pool]))
     conductivity, nernst_einstein = Estimate.unknown(level), Estimate.unknown(level)
     if mean or temperature:
@@ -103,7 +105,8 @@ def analyze(
         conductivity, nernst_einstein = numbers.charge.scaled(factor), numbers.tracer.scaled(factor)
     else:
         warnings.append("the temperature is not known: no conductivity (give --temperature)")
-    warnings += numbers.warnings + _cautions(pool, measured, diffusing, window, hop_length_A)
+    warnings += numbers.warnings + about_pool(opened) + held_still(opened, species)
+    warnings += _cautions(pool, measured, diffusing, window, hop_length_A)
     return TransportResult(
         species=species,
         sources=tuple(str(item.source) for item in opened),
@@ -193,76 +196,13 @@ def _cautions(pool: list[Displacements], measured: Measured, diffusing: bool, wi
     if diffusing and window.slope > _BALLISTIC_SLOPE:
         notes.append(f"the MSD still rises as lag^{window.slope:.2f} where the fit begins: flight, not diffusion; "
                      "a longer run is needed")
+    flowing = sorted({f"{name} {rms:.2g}" for run in pool for name, rms in run.framework_rms_A().items()
+                      if rms > _FLOWS_A})
+    if flowing:
+        notes.append(f"the framework is not at rest (rms displacement from the first frame to the last: "
+                     f"{', '.join(flowing)} Å): melted, sliding, or a glass that flows; D is relative to its mean, "
+                     "and the conductivity counts the named ions only")
     drift = max(run.max_drift_A for run in pool)
     if drift > 1.0:
         notes.append(f"the frame of reference drifted by {drift:.3g} Å; the drift was taken off")
     return notes
-
-
-def temperatures(opened: list[Any]) -> tuple[float | None, float | None, list[str]]:
-    """(target, mean over the runs, warnings) of seeds of one run."""
-    target = opened[0].temperature_K
-    means = [mean for mean in map(measured_temperature_K, opened) if mean is not None]
-    mean = float(np.mean(means)) if len(means) == len(opened) else None
-    warnings = []
-    if target and mean and abs(mean / target - 1) > 0.02:
-        warnings.append(f"the atoms were at {mean:.0f} K on average, {100 * (mean / target - 1):+.1f} % off the target "
-                        f"of {target:g} K; the measured temperature is used")
-    return target, mean, warnings
-
-
-def measured_temperature_K(trajectory: Any) -> float | None:
-    """Mean temperature of the production part where the run recorded it."""
-    if not hasattr(trajectory, "thermo"):
-        return None
-    thermo = trajectory.thermo()
-    values, times = thermo.get("temperature_K"), thermo.get("time_fs")
-    if values is None or len(values) == 0:
-        return None
-    values = np.asarray(values, dtype=np.float64)
-    if times is not None:
-        values = values[np.asarray(times) >= 0]
-    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
-
-
-def temperature_scatter(run: Any) -> float:
-    """Relative standard error that the mean temperature of a thermostatted run must show by chance.
-
-    Canonical: the temperature of one instant scatters by √(2/(3N−3)). Instants are independent after about twice the
-    thermostat's relaxation time τ, since the potential energy shares in what the thermostat gives; a run of length t
-    holds t/4τ such stretches, at least one.
-    """
-    tau_fs = float((run.manifest.get("config") or {}).get("thermostat_time_fs") or 500.0)
-    length_fs = (run.n_frames - 1) * run.frame_interval_fs
-    return float(np.sqrt(2.0 / max(3 * run.n_atoms - 3, 1) / max(1.0, length_fs / (4.0 * tau_fs))))
-
-
-def _as_list(trajectories: Any) -> Iterable[Any]:
-    if isinstance(trajectories, (list, tuple)):
-        if not trajectories:
-            raise InputError("there is nothing to analyze: the list of trajectories is empty")
-        return trajectories
-    return [trajectories]
-
-
-def _open(item: Any) -> Any:
-    if isinstance(item, (str, Path)):
-        from atomflow import runs
-
-        return runs.open_trajectory(item)
-    return item
-
-
-def similar(one_K: float | None, other_K: float | None) -> bool:
-    """Equal, or means of constant-energy runs within 2 %."""
-    return one_K == other_K or (one_K is not None and other_K is not None and abs(one_K / other_K - 1) < 0.02)
-
-
-def _check_same(opened: list[Any], pool: list[Displacements]) -> None:
-    """Seeds of one run agree in what they hold and how hot it was."""
-    for item, run in zip(opened[1:], pool[1:], strict=True):
-        if run.n_ions != pool[0].n_ions or item.n_atoms != opened[0].n_atoms:
-            raise InputError(f"{opened[0].source} and {item.source} hold different cells; pool only seeds of one run")
-        if not similar(item.temperature_K, opened[0].temperature_K):
-            raise InputError(f"{opened[0].source} is at {opened[0].temperature_K} K and {item.source} at "
-                             f"{item.temperature_K} K; pool only runs of one temperature")

@@ -107,6 +107,8 @@ def fit(points: Sequence[Point], limits: Sequence[Limit] = (), level: float = 0.
     _, chi2, dof = straight_line(beta, y, sd)
     p_value, scale, stretch = lack_of_fit(chi2, dof, level)
     warnings = []
+    if len({*(point.temperature_K for point in points), *(limit.temperature_K for limit in limits)}) == 2:
+        warnings.append("two temperatures: a line through them always fits, and nothing tests whether it is one")
     if p_value < _LACK_OF_FIT_P:
         warnings.append(f"the points scatter more than their errors (χ² = {chi2:.3g} for {dof} degrees of freedom, "
                         f"p = {p_value:.2g}): errors scaled by {scale:.2f} and Student's t used")

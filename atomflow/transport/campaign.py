@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atomflow.errors import AtomflowError, InputError
-from atomflow.estimate import Estimate
-from atomflow.transport.analyze import analyze, measured_temperature_K, temperature_scatter
-from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Line, Point, distance_in_words, fit
+from atomflow.transport.analyze import analyze
+from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Point, distance_in_words, fit
+from atomflow.transport.campaign_result import Arrhenius, CampaignResult, Group
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.displacement import MIN_FRAMES
 from atomflow.transport.kink import Kink, find_kink
-from atomflow.transport.replicas import ReplicaGroup, replicas_of
+from atomflow.transport.pooling import measured_temperature_K, temperature_ramp, temperature_scatter
+from atomflow.transport.replicas import replicas_of
 from atomflow.transport.result import TransportResult
 
 #: A run whose mean temperature is farther off than this, and than chance takes it, is another temperature's run.
@@ -34,73 +34,6 @@ MAX_ENERGY_DRIFT = 10.0
 RunKey = tuple[str, float, str, float]
 #: Monoclinic to rhombohedral Na3Zr2Si2PO12.
 TRANSITION_K = (433.0, 440.0)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Seeds of one structure at one temperature."""
-
-    structure: str
-    result: TransportResult
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.result.to_json(), "structure": self.structure}
-
-
-@dataclass(frozen=True)
-class Arrhenius:
-    """The line of one structure: of D, and of σT from the charge diffusivity."""
-
-    structure: str
-    potential: str | None
-    line: Line
-    sigma_line: Line
-    temperatures_K: list[float]
-    used: list[float]
-    upper_limits: list[float]
-    kink: Kink | None
-    extrapolation: Estimate
-    distance: str
-    warnings: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "structure": self.structure,
-            "potential": self.potential,
-            "activation_energy_eV": self.line.activation_energy_eV.to_json(),
-            "activation_energy_sigmaT_eV": self.sigma_line.activation_energy_eV.to_json(),
-            "prefactor_cm2_per_s": self.line.prefactor.to_json(),
-            "temperatures_K": self.temperatures_K,
-            "used": self.used,
-            "upper_limits": self.upper_limits,
-            "chi2": self.line.chi2,
-            "degrees_of_freedom": self.line.dof,
-            "error_scale": self.line.inflation,
-            "kink": self.kink.to_json() if self.kink else None,
-            "extrapolation": {"temperature_K": ROOM_TEMPERATURE_K, "distance": self.distance,
-                              "tracer_diffusivity_cm2_per_s": self.extrapolation.to_json()},
-            "warnings": self.warnings,
-        }
-
-
-@dataclass(frozen=True)
-class CampaignResult:
-    """All groups of a campaign, their Arrhenius lines, the runs left out, and sets of replicas as one each."""
-
-    name: str
-    groups: list[Group]
-    arrhenius: list[Arrhenius]
-    excluded: list[dict[str, str]]
-    warnings: list[str] = field(default_factory=list)
-    replicas: list[ReplicaGroup] = field(default_factory=list)
-    replica_lines: dict[str, Line] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        lines = {name: line.activation_energy_eV.to_json() for name, line in self.replica_lines.items()}
-        return {"kind": "campaign", "name": self.name, "groups": [group.to_json() for group in self.groups],
-                "arrhenius": [line.to_json() for line in self.arrhenius], "excluded": self.excluded,
-                "warnings": self.warnings, "replicas": [group.to_json() for group in self.replicas],
-                "replica_activation_energies_eV": lines}
 
 
 def analyze_campaign(
@@ -154,13 +87,20 @@ def pooled_runs(folder: Path, discard_ps: float = 0.0) -> tuple[dict[RunKey, lis
     if not found:
         raise InputError(f"{folder} holds no run: neither run.json nor folders with one")
     pools: dict[RunKey, list[Any]] = defaultdict(list)
+    good, formulas = [], defaultdict(set)
     excluded = []
     for path in found:
         trajectory, reason = usable(path, discard_ps)
         if reason:
             excluded.append({"run": path.name, "reason": reason})
         else:
-            pools[_key(trajectory)].append(trajectory)
+            structure, formula = _names(trajectory)
+            formulas[structure].add(formula)
+            good.append(trajectory)
+    for trajectory in good:
+        structure, formula = _names(trajectory)
+        name = structure if len(formulas[structure]) == 1 else f"{structure} ({formula})"
+        pools[_key(trajectory, name)].append(trajectory)
     return pools, excluded, len(found)
 
 
@@ -246,11 +186,13 @@ def usable(path: Path, discard_ps: float = 0.0) -> tuple[Any, str]:
     if left < MIN_FRAMES:
         state = manifest.get("state")
         return run, f"{max(left, 0)} frames so far ({state}); at least {MIN_FRAMES} are needed"
-    return run, _out_of_bounds(run, manifest)
+    return run, _out_of_bounds(run, manifest, discard_ps)
 
 
-def _out_of_bounds(run: Any, manifest: dict[str, Any]) -> str:
-    target, mean = run.temperature_K, measured_temperature_K(run)
+def _out_of_bounds(run: Any, manifest: dict[str, Any], discard_ps: float) -> str:
+    if ramp := temperature_ramp(run):
+        return f"{ramp}: it is of no one temperature"
+    target, mean = run.temperature_K, measured_temperature_K(run, discard_ps)
     nve = (manifest.get("config") or {}).get("ensemble") == "nve"
     bound = max(MAX_TEMPERATURE_ERROR, MAX_TEMPERATURE_SIGMA * temperature_scatter(run))
     if target and mean and not nve and abs(mean / target - 1) > bound:
@@ -262,14 +204,17 @@ def _out_of_bounds(run: Any, manifest: dict[str, Any]) -> str:
     return ""
 
 
-def _key(run: Any) -> RunKey:
+def _names(run: Any) -> tuple[str, str]:
+    """The structure that a run says it is of, and what its cell is made of."""
+    formula = str((run.manifest.get("cell") or {}).get("formula") or "structure")
+    return str((run.manifest.get("labels") or {}).get("structure") or formula), formula
+
+
+def _key(run: Any, structure: str) -> RunKey:
     manifest = run.manifest
-    labels = manifest.get("labels") or {}
-    cell = manifest.get("cell") or {}
     config = {k: v for k, v in (manifest.get("config") or {}).items() if k not in _NOT_PHYSICS}
     rest = {"potential": (manifest.get("potential") or {}).get("sha256"), "config": config}
     target = (manifest.get("config") or {}).get("temperature_K")
-    structure = str(labels.get("structure") or cell.get("formula") or "structure")
     identity = json.dumps(rest, sort_keys=True)
     return structure, float(target or run.temperature_K or 0.0), identity, float(run.frame_interval_fs)
 

@@ -68,6 +68,7 @@ class Displacements:
         self._start = _first_frame(trajectory, discard_ps)
         self.n_frames = int(trajectory.n_frames) - self._start
         weights, self.reference, self.has_framework = _reference(symbols, self.ions, species, framework)
+        self._framework = weights > 0
         self.lattice_A = np.asarray(trajectory.mean_lattice_A)
         self.volume_A3 = self._mean_volume()
         self._read_reference(weights)
@@ -84,6 +85,16 @@ class Displacements:
     def max_drift_A(self) -> float:
         """Farthest that the frame of reference went from where it began, in Å."""
         return float(np.linalg.norm(self.drift_A, axis=1).max())
+
+    def framework_rms_A(self) -> dict[str, float]:
+        """Element of the framework → rms displacement of its atoms between the first and the last frame, in Å."""
+        atoms = np.flatnonzero(self._framework)
+        if not self.has_framework or len(atoms) == 0:
+            return {}
+        ends = [self._read(frame, frame + 1, atoms)[0] - self.drift_A[frame] for frame in (0, self.n_frames - 1)]
+        square = ((ends[1] - ends[0]) ** 2).sum(axis=1)
+        names = np.asarray(self.trajectory.symbols)[atoms]
+        return {str(name): float(np.sqrt(square[names == name].mean())) for name in np.unique(names)}
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Pieces ``(ions, columns)``: columns is (3·n, F), rows x, y, z of one ion after the other, in Å.

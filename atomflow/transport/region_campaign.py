@@ -10,6 +10,7 @@ from typing import Any
 
 from atomflow.errors import AtomflowError, InputError
 from atomflow.estimate import Estimate
+from atomflow.plain import Shown
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Line, Point, distance_in_words, fit
 from atomflow.transport.campaign import about_branches, campaign_name, pooled_runs
 from atomflow.transport.conductivity import siemens_per_cm
@@ -100,8 +101,8 @@ class LayerLine:
                 "extrapolation": {"temperature_K": ROOM_TEMPERATURE_K, "conductance_S_per_cm2": room}}
 
 
-@dataclass(frozen=True)
-class RegionCampaignResult:
+@dataclass(frozen=True, repr=False)
+class RegionCampaignResult(Shown):
     """All groups by region, the lines of regions and of layers between grains, and the runs left out."""
 
     name: str

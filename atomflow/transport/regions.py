@@ -12,10 +12,11 @@ import numpy as np
 
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.transport.analyze import similar, temperatures
+from atomflow.plain import Shown
 from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.local_walk import LocalD, bins_of, starting, staying, triple_d, weigh
+from atomflow.transport.pooling import about_pool, open_all, similar, temperatures
 from atomflow.transport.region_crossings import (
     Crossing,
     Passage,
@@ -62,8 +63,8 @@ class RegionTransport:
         return flat
 
 
-@dataclass(frozen=True)
-class RegionResult:
+@dataclass(frozen=True, repr=False)
+class RegionResult(Shown):
     """Seeds of one run by region; see :func:`analyze_regions`. ``slabs`` and ``height_A`` are the first run's."""
 
     species: str
@@ -128,16 +129,14 @@ def analyze_regions(
         raise InputError(f"level must be between 0.5 and 1, not {level:g}")
     if not hop_length_A > 0:
         raise InputError(f"the hop length must be positive, not {hop_length_A:g}")
-    opened = list(trajectories) if isinstance(trajectories, (list, tuple)) else [trajectories]
-    if not opened:
-        raise InputError("there is nothing to analyze: the list of trajectories is empty")
-    target, mean, warnings = temperatures(opened)
+    opened = open_all(trajectories)
+    target, mean, warnings = temperatures(opened, discard_ps)
     for one in opened[1:]:
         if not similar(one.temperature_K, opened[0].temperature_K):
             raise InputError(f"{opened[0].source} is at {opened[0].temperature_K} K and {one.source} at "
                              f"{one.temperature_K} K; pool only runs of one temperature")
     runs = pooled_paths(opened, species, along, discard_ps, memory_MB)
-    warnings = [*(text for one in opened for text in one.warnings), *warnings]
+    warnings = [*(text for one in opened for text in one.warnings), *warnings, *about_pool(opened)]
     if not (mean or target):
         warnings.append("the temperature is not known: no conductivity")
     settled = [settled_slabs(paths) for paths in runs]

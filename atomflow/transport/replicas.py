@@ -21,7 +21,6 @@ import scipy.stats
 
 from atomflow.estimate import Estimate
 from atomflow.transport.arrhenius import Line, Point, fit
-from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.result import TransportResult
 
 
@@ -106,9 +105,15 @@ def pool_replicas(name: str, members: Sequence[tuple[str, TransportResult]], lev
                      "for a number: an upper limit for all")
     sigma = Estimate.unknown(level)
     if tracer.high is not None and kelvin > 0:
-        sigma = tracer.scaled(float(np.mean([siemens_per_cm(r.n_ions, r.volume_A3, kelvin) for r in results])))
+        sigma = tracer.scaled(float(np.mean([_sigma_T_over_d(result) for result in results])) / kelvin)
     return ReplicaGroup(name, tuple(structure for structure, _ in members), kelvin, tracer, sigma, ln, between,
                         tuple(notes))
+
+
+def _sigma_T_over_d(result: TransportResult) -> float:
+    """σT/D of one replica by Nernst–Einstein, q²n/(Vk): the charge it was analyzed with is in it."""
+    sigma, diffusivity = result.nernst_einstein_conductivity_S_per_cm.high, result.tracer_diffusivity_cm2_per_s.high
+    return (result.actual_temperature_K or 0.0) * (sigma or 0.0) / (diffusivity or 1.0)
 
 
 def random_effects(means: Sequence[float], errors: Sequence[float], level: float = 0.95

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from atomflow.estimate import Estimate
+from atomflow.plain import Shown
 
 
-@dataclass(frozen=True)
-class TransportResult:
+@dataclass(frozen=True, repr=False)
+class TransportResult(Shown):
     """Transport of one species at one temperature, pooled over seeds. Units are in the names.
 
     ``ln_tracer`` and ``ln_charge`` are (mean, standard deviation) of ln(D / cm² s⁻¹) for the Arrhenius fit; ``None``
@@ -57,6 +58,29 @@ class TransportResult:
     def actual_temperature_K(self) -> float | None:
         """The temperature the atoms had where it was recorded, else the one asked for."""
         return self.temperature_mean_K or self.temperature_K
+
+    def text(self) -> str:
+        """For people, as ``atomflow analyze`` prints it."""
+        temperature = f"{self.temperature_K:.4g} K" if self.temperature_K else "unknown temperature"
+        if self.temperature_mean_K:
+            temperature += f" (measured {self.temperature_mean_K:.0f} K)"
+        level = f"{100 * self.tracer_diffusivity_cm2_per_s.level:g} %"
+        lines = [
+            f"{self.n_ions} {self.species} at {temperature}; {self.n_runs} run(s), {self.total_time_ps:.4g} ps, "
+            f"{self.n_frames} frames",
+            f"verdict      {self.verdict}",
+            f"fit window   {self.fit_window_reason}",
+            f"reference    {self.reference}; it drifted {self.drift_A:.2g} Å",
+            "",
+            f"{'quantity':<32}value [{level} interval]",
+            f"{'tracer diffusivity, cm²/s':<32}{self.tracer_diffusivity_cm2_per_s:.3g}",
+            f"{'charge diffusivity, cm²/s':<32}{self.charge_diffusivity_cm2_per_s:.3g}",
+            f"{'Haven ratio':<32}{self.haven_ratio:.2g}",
+            f"{'conductivity, S/cm':<32}{self.conductivity_S_per_cm:.3g}",
+            f"{'  Nernst-Einstein, S/cm':<32}{self.nernst_einstein_conductivity_S_per_cm:.3g}",
+            *(f"{f'  tracer along {axis}, cm²/s':<32}{estimate:.3g}" for axis, estimate in self.directions.items()),
+        ]
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         """The object ``atomflow analyze --json`` prints; the keys are described in docs/transport.md."""
