@@ -90,9 +90,10 @@ def _start(
     plan, held = quench.stages(config, cell), quench.held_regions(cell, config)
     steps = replicas * sum(stage.steps for stage in plan)
     warn_of(chosen, cell)
-    output.say(f"{cell.formula}: {len(plan)} stages, {steps:,} steps with {chosen.identity.name} on "
-               f"{chosen.device.type}" + (f"; held until the anneal: {', '.join(held)}" if held else ""))
-    return quench.run(cell, chosen, config, out, replicas, {"structure": path.stem}, printer())
+    head = (f"{cell.formula}: {len(plan)} stages, {steps:,} steps with {chosen.identity.name} on "
+            f"{chosen.device.type}" + (f"; held until the anneal: {', '.join(held)}" if held else ""))
+    return quench.run(cell, chosen, config, out, replicas, {"structure": path.stem}, printer(),
+                      lambda: output.say(head))
 
 
 def _resume(folder: Path, device: str, trust_model: bool) -> dict[str, Any]:

@@ -102,8 +102,10 @@ def read_hop(place: str | Path) -> HopKind:
     path = path / "hop.json" if path.is_dir() else path
     try:
         data = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"there is no {path}; give the folder of a finished `atomflow hop`") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     return HopKind.of(data, str(path))
 
 

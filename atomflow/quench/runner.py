@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def run(
     replicas: int = 1,
     labels: dict[str, Any] | None = None,
     progress: Report | None = None,
+    started: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Melt and quench ``cell`` in ``folder``; where the folder holds this very quench already, go on with it.
 
@@ -41,6 +42,7 @@ def run(
 
     Args:
         replicas: quenches that differ in their seed, ``config.seed`` and the next.
+        started: called once, when the folder has been accepted and there is something to do.
 
     Returns:
         The manifest (quench.json); ``summary`` holds density, rate, checks and the acceptance of the glass.
@@ -57,12 +59,14 @@ def run(
     plan = stages(config, cell)
     watch = Watch([stage.steps for stage in plan], replicas, progress)
     if replicas == 1:
-        return _one(cell, potential, config, folder, labels, plan, watch, 0)
+        return _one(cell, potential, config, folder, labels, plan, watch, 0, started)
     names = [f"replica-{k + 1}" for k in range(replicas)]
     identity = potential.identity.model_dump(mode="json")
     with Folder.open(folder, config, cell, identity, labels, plan, names) as whole:
         if whole.manifest["state"] == "done":
             return whole.manifest
+        if started is not None:
+            started()
         try:
             _replicas(whole, potential, config, names, labels, watch)
         except AtomflowError as error:
@@ -116,13 +120,15 @@ def _replicas(
 
 def _one(
     cell: Cell, potential: Potential, config: QuenchConfig, path: Path, labels: dict[str, Any], plan: Sequence[Stage],
-    watch: Watch, replica: int,
+    watch: Watch, replica: int, started: Callable[[], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """One replica, from wherever it stands."""
     identity = potential.identity.model_dump(mode="json")
     with Folder.open(path, config, cell, identity, labels, plan) as folder:
         if folder.manifest["state"] == "done":
             return folder.manifest
+        if started is not None:
+            started()
         try:
             origin = cell = folder.start
             for k, stage in enumerate(plan):
