@@ -198,13 +198,16 @@ class Planted:
         self.name = "planted"
 
     def perform(self, tasks, say):
-        [wanted] = tasks
+        return [self._answer(wanted) for wanted in tasks]
+
+    def _answer(self, wanted):
         if wanted["operation"] == "single":
-            return [{"energies_eV": [-5.0, -4.67, -4.85]}]
+            return {"energies_eV": [-5.0, -4.67, -4.85]}
         self.starts.append(wanted.get("start"))
         if not self.bands:
             raise TeacherSilent("1 answers of planted are not among those kept")
-        return [self.bands.pop(0)]
+        self.known.append(self.bands.pop(0))
+        return self.known[-1]
 
     def kept(self, wanted):
         return self.known
@@ -227,7 +230,7 @@ def test_a_kept_band_of_the_same_hop_is_taken_and_the_teacher_asked_nothing():
     assert found.facts["3"]["ends_apart_A"] == pytest.approx(0.1)
     assert "2 barriers: mean |student − teacher| 15 meV, largest 20 meV" in found.lines[0]
     assert found.rows[0][-1] == "90, 90"
-    assert hops.work(context).teacher < hops.work(hop_section(Planted([near]), Planted([near]))[0]).teacher
+    assert hops.work(context).teacher < hops.work(hop_section(Planted([near]), Planted())[0]).teacher
 
 
 def test_the_teachers_band_begins_from_the_students_where_none_of_this_hop_is_kept():

@@ -4,12 +4,13 @@
 
 A task is FOLDER/NAME.task.json (see operations.py beside this file), its result NAME.result.json, written whole and
 renamed; a band that is under way keeps its images in NAME.band.json and goes on from them.
-A line of JSON on standard output for every task done, and for every word about one that takes long. Nothing of atomflow
-is imported.
+A line of JSON on standard output for every task done, and for every word about one that takes long. atomflow need not
+be installed: the files needed of it are found beside this one, and import nothing of it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -22,8 +23,20 @@ import label_worker
 import operations
 
 
+def keep_freed_memory() -> None:
+    """As atomflow's own force calls do (a fifth of a call of SevenNet), where malloc can be told so."""
+    file = Path(__file__).parents[1] / "potentials" / "allocator.py"
+    found = importlib.util.spec_from_file_location("allocator", file)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    module.keep_freed_memory()
+
+
 def main(folder: str, teacher: str, names: list[str]) -> None:
     warnings.simplefilter("ignore")
+    keep_freed_memory()
     calculator, version = label_worker.calculator_of(teacher)
 
     def say(text: str) -> None:

@@ -8,6 +8,7 @@ own band found another hop climbs the teacher's once more, from the teacher's ba
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,9 @@ def _one(context: Context, seed: int) -> tuple[dict[str, Any], list[str]]:
         return facts, [name, "both ends relax to the same site"]
     if context.teacher is None:
         return facts, [name, _text(own)]
+    if context.settings.hop_teacher_bands and _nearest(context.teacher, asked, own, first, SAME_END_A) is None:
+        with suppress(TeacherSilent):  # both at once, so that the teacher is opened once
+            context.teacher.perform([task("single", path), asked | {"start": own["cells"]}], context.say)
     seen = "not asked"
     path_energies = _along(context.teacher, path, context.say)
     if path_energies:
@@ -152,16 +156,23 @@ def _teachers(teacher: Side, asked: Task, own: dict[str, Any], like: Cell, say: 
     Raises:
         TeacherSilent: none of this decoration is kept, and it is not asked anew.
     """
-    bands = sorted(teacher.kept(asked), key=lambda band: _ends_apart(own, band, like))
-    if bands and _ends_apart(own, bands[0], like) < SAME_END_A:
-        return bands[0]
+    same = _nearest(teacher, asked, own, like, SAME_END_A)
+    if same is not None:
+        return same
     try:
         [new] = teacher.perform([asked | {"start": own["cells"]}], say)
     except TeacherSilent:
-        if bands:
-            return bands[0]
-        raise
+        other = _nearest(teacher, asked, own, like, np.inf)
+        if other is None:
+            raise
+        return other
     return new
+
+
+def _nearest(teacher: Side, asked: Task, own: dict[str, Any], like: Cell, within_A: float) -> dict[str, Any] | None:
+    """The kept band of the teacher's whose ends are nearest to the student's, if they are so near."""
+    bands = sorted(teacher.kept(asked), key=lambda band: _ends_apart(own, band, like))
+    return bands[0] if bands and _ends_apart(own, bands[0], like) < within_A else None
 
 
 def _along(teacher: Side, path: list[Cell], say: Say) -> dict[str, float] | None:
