@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,19 @@ class Shown:
         printer.text(self.text())
 
 
-def table(rows: list[list[str]], header: list[str]) -> str:
-    """Left-aligned columns, as wide as their contents."""
+def table(rows: list[list[str]], header: list[str], width: int | None = None) -> str:
+    """Left-aligned columns, as wide as their contents; the last one is broken into lines to keep to ``width``."""
     cells = [header, *rows]
+    if width is not None:
+        left = sum(max(len(row[i]) for row in cells) + 2 for i in range(len(header) - 1))
+        cells = [line for row in cells for line in _broken(row, max(30, width - left))]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def _broken(row: list[str], room: int) -> list[list[str]]:
+    """The row, and further rows that hold nothing but what is left of its last column."""
+    parts = textwrap.wrap(row[-1], room) or [""]
+    return [[*row[:-1], parts[0]], *([*[""] * (len(row) - 1), part] for part in parts[1:])]

@@ -50,6 +50,15 @@ def small():
 # --- the command line --------------------------------------------------------------------------------------------
 
 
+def test_the_list_fits_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "110")
+    assert run(["potential", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 110
+    words = " ".join(shown.split())
+    assert "atomflow-nzsp-0 yes B, O, Na, Si, P, Zn, Zr MIT bulk NZSP" in words
+
+
 def test_list_and_show_need_no_torch():
     code = ("import sys; from atomflow.cli.main import run; assert run(['potential', 'list', '--json']) == 0; "
             "assert run(['potential', 'show', 'chgnet', '--json']) == 0; "

@@ -39,8 +39,9 @@ def list_(json_: Json = False) -> None:
     if json_:
         output.emit_json({"potentials": rows})
         return
-    table = [[row["name"], row["here"], row["elements"], row["licence"], row["trained_for"]] for row in rows]
-    output.show(plain.table(table, ["name", "here", "elements", "licence", "trained for"]))
+    table = [[row["name"], row["here"], row["elements"].partition(" (")[0], row["licence"], row["trained_for"]]
+             for row in rows]
+    output.show(plain.table(table, ["name", "here", "elements", "licence", "trained for"], output.width()))
     output.show("\nYour own MACE model: give its file in place of a name. `atomflow potential show NAME` says more.")
 
 
