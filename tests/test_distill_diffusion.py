@@ -188,6 +188,7 @@ ROWS = [
     {"what": "their cell", "plane": [1, 0, 1], "ours_J_per_m2": 0.5, "theirs_J_per_m2": 0.1},
     {"what": "their cell", "plane": [1, 1, 0], "ours_J_per_m2": 0.4, "theirs_J_per_m2": 1.0},
     {"what": "surface", "plane": [1, 1, 0], "ours_J_per_m2": 0.5, "theirs_J_per_m2": 0.5},
+    {"what": "their slab", "plane": [1, 1, 0], "ours_J_per_m2": 0.5, "theirs_J_per_m2": 0.7},
 ]
 
 
@@ -198,8 +199,8 @@ def test_boundary_energies_say_with_which_model_they_were_measured(context, tmp_
     section = boundary.run(given)
     assert section.lines == [
         "Boundaries, lowest found: 2, mean |difference| 0.100 J/m², order right.",
-        "In DFT's own cells, relaxed on: 2, mean |difference| 0.500 J/m², order NOT right.",
-        "Surfaces: 1, mean |difference| 0.000 J/m².",
+        "In DFT's own cells, relaxed on: 3, mean |difference| 0.400 J/m², order NOT right.",
+        "Surfaces, lowest cut: 1, mean |difference| 0.000 J/m².",
     ]
     assert section.rows[4] == ["surface (1 1 0)", "0.500", "0.500", "+0.000"]
     assert "another model" in section.missing[0]
@@ -210,12 +211,13 @@ def test_boundary_energies_say_with_which_model_they_were_measured(context, tmp_
 
 
 def test_boundary_energies_are_searched_where_none_are_given(context, tmp_path, monkeypatch):
-    """The same call as the command's, with its defaults, and the same numbers in the section."""
+    """The same call as the command's with --no-thicker, and the same numbers in the section."""
     calls = []
 
-    def search(potential, folder, say=None, stop=None):
+    def search(potential, folder, thicker=True, say=None, stop=None):
         calls.append(folder)
         assert not stop()
+        assert not thicker
         return {"rows": ROWS, "potential": {"sha256": potential.identity.sha256}}
 
     monkeypatch.setattr("atomflow.interfaces.compare_dft", search)

@@ -1,6 +1,8 @@
 """Work of adhesion against bonds counted by hand, and published energies of boundaries and surfaces."""
 
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from interface_toys import A_A, BOND_A, EPSILON_EV, bicrystal, bonds_only, fcc, slab
@@ -124,15 +126,25 @@ def test_published_cells_are_sound_and_hold_whole_formula_units():
     from atomflow.interfaces.dft import _dft_crystal, _theirs, published
 
     kept = [item for item in published().boundaries if item.cell]
-    assert [item.plane for item in kept] == [(1, 0, 1), (1, 0, -1)]
+    assert kept == [item for item in published().boundaries if item.stoichiometric]
+    slabs = [item for item in published().surfaces if item.cell]
+    assert slabs == [item for item in published().surfaces if item.stoichiometric]
     crystal = _dft_crystal()
-    for item in kept:
+    for item in kept + slabs:
         cell = _theirs(item)
         units = cell.composition["P"]
         assert cell.composition == {s: n * units for s, n in {"Na": 3, "Zr": 2, "Si": 2, "P": 1, "O": 12}.items()}
-        assert check_cell(cell).ok
+        found = check_cell(cell)
+        assert found.ok or item in slabs or item.plane == (1, 0, 0)  # where faces leave some Zr with five O
+        assert all(set(found.coordination[centre]) == {4} for centre in ("Si", "P"))
+        assert set(found.coordination["Zr"]) <= {4, 5, 6}
+        if item in slabs:
+            heights = np.sort(cell.positions_A[:, 2])
+            assert np.diff(heights).max() < 2  # whole, in the middle of the cell
+            assert cell.lattice_A[2, 2] - np.ptp(heights) > 20  # a vacuum
+            continue
         # the crystal, but for the boundaries
-        assert cell.volume_A3 / units == pytest.approx(crystal.volume_A3 / crystal.composition["P"], rel=0.01)
+        assert cell.volume_A3 / units == pytest.approx(crystal.volume_A3 / crystal.composition["P"], rel=0.015)
 
 
 def test_order_and_error_of_planted_energies(potential):
@@ -153,6 +165,14 @@ def test_order_and_error_of_planted_energies(potential):
     far = judged(rows([0.30, 0.40, 0.50, 1.2]), 500.0, potential)
     assert far.kendall == 1.0
     assert not far.goal_met
+    assert far.same_cell_error_J_per_m2 is far.same_cell_kendall is None
+
+    theirs = [replace(row, what=what) for row, what in
+              zip(good.rows, ["their cell", "their cell", "their slab", "boundary"], strict=True)]  # fmt: skip
+    same = judged(theirs, 500.0, potential)
+    assert same.same_cell_error_J_per_m2 == pytest.approx((0.02 + 0.03 + 0.03) / 3)
+    assert same.same_cell_kendall == 1.0
+    assert same.mean_abs_error_J_per_m2 == pytest.approx(0.07)
 
 
 @pytest.mark.slow
@@ -178,7 +198,8 @@ def test_a_comparison_goes_on_from_its_folder(tmp_path):
     found = compare_dft(student, tmp_path, config=coarse, **options)
     again = compare_dft(student, tmp_path, config=coarse, **options)
     assert again.rows == found.rows
-    (row,) = found.rows
+    row, theirs = found.rows
+    assert (theirs.what, theirs.n_atoms) == ("their cell", 240)
     assert (row.what, row.plane, row.theirs_J_per_m2) == ("boundary", (1, 1, 0), 0.12)
     assert row.ours_J_per_m2 == pytest.approx(0.14, abs=0.1)
     assert found.kendall is None

@@ -79,8 +79,9 @@ def comparison_text(found: Comparison) -> str:
     lines.append(f"mean absolute error of the boundaries {found.mean_abs_error_J_per_m2:.3f} J/m² "
                  f"(goal: the order, and at most 0.08: {'met' if found.goal_met else 'not met'})")
     if found.same_cell_error_J_per_m2 is not None:
-        lines.append(f"mean absolute error in their own cells {found.same_cell_error_J_per_m2:.3f} J/m²: that of the "
-                     "potential alone; a boundary below DFT's is a translation that was not tried there")
+        order = "" if found.same_cell_kendall is None else f", Kendall {found.same_cell_kendall:.2f}"
+        lines.append(f"mean absolute error in their own cells {found.same_cell_error_J_per_m2:.3f} J/m²{order}: that "
+                     "of the potential alone; a boundary below DFT's is a translation that was not tried there")
     lines.append(f"DFT: {found.source}")
     notes = {text for row in found.rows for text in row.warnings}
     return "\n".join(lines + [f"warning: {text}" for text in sorted(notes)])

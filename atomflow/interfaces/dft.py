@@ -29,6 +29,8 @@ from atomflow.units import EV_PER_A2_IN_J_PER_M2
 GOAL_J_PER_M2 = 0.08
 #: Cuts that break more Zr-O bonds than the best by this factor are not tried.
 CUT_RANGE = 4 / 3
+#: Rows of published cells that are relaxed on.
+THEIRS = ("their cell", "their slab")
 
 
 class Published(StrictModel):
@@ -66,8 +68,8 @@ class Row:
     """One plane: theirs, ours, and how sure ours is.
 
     Attributes:
-        what: boundary, surface, or ``their cell``: the published boundary itself, relaxed on from where DFT left it at
-            DFT's lattice. plane: on the primitive cell.
+        what: boundary, surface, or ``their cell`` and ``their slab``: the published boundary or slab itself, relaxed on
+            from where DFT left it at DFT's lattice. plane: on the primitive cell.
         theirs_J_per_m2, ours_J_per_m2.
         thicker_J_per_m2: ours with grains twice as thick, None when not asked for.
         runner_up_J_per_m2: how far above the lowest the next finalist came, None for surfaces.
@@ -102,8 +104,8 @@ class Comparison:
         rows: boundaries, their cells, then surfaces.
         spearman, kendall: of the boundary energies, ours against theirs (1: same order); None for fewer than three.
         mean_abs_error_J_per_m2: over the boundaries. goal_met: order right and that error at most 0.08 J/m².
-        same_cell_error_J_per_m2: over ``their cell``: the error of the potential alone, whichever translations were
-            tried; None without such rows.
+        same_cell_error_J_per_m2: over ``their cell`` and ``their slab``: the error of the potential alone, whichever
+            translations were tried; None without such rows. same_cell_kendall: their order; None for fewer than three.
         volume_A3: of the primitive cell relaxed with the potential, beside ``dft_volume_A3``.
     """
 
@@ -112,6 +114,7 @@ class Comparison:
     kendall: float | None
     mean_abs_error_J_per_m2: float
     same_cell_error_J_per_m2: float | None
+    same_cell_kendall: float | None
     goal_met: bool
     volume_A3: float
     dft_volume_A3: float
@@ -154,8 +157,9 @@ def compare_dft(
                  stop)  # fmt: skip
     rows = [work.once("boundary", item, work.boundary) for item in chosen]
     rows += [work.once("their cell", item, work.theirs) for item in chosen if item.cell is not None]
-    whole = [item for item in published().surfaces if item.stoichiometric]
-    rows += [work.once("surface", item, work.surface) for item in (whole if surfaces else ())]
+    whole = [item for item in published().surfaces if item.stoichiometric and surfaces]
+    rows += [work.once("surface", item, work.surface) for item in whole]
+    rows += [work.once("their slab", item, work.theirs) for item in whole if item.cell is not None]
     return judged(rows, work.crystal.volume_A3, potential)
 
 
@@ -198,9 +202,11 @@ class _Work:
         return _row(item, self.doubled(energy, best.built), runner, cut)
 
     def theirs(self, item: Published, key: str) -> Row:
-        """The published cell, relaxed on from where DFT left it."""
+        """The published boundary or slab, relaxed on from where DFT left it: two interfaces in either."""
         energy = boundary_energy(_theirs(item), self.potential, _dft_crystal(), self.config.fmax_eV_per_A,
                                  self.config.max_steps)  # fmt: skip
+        if item in published().surfaces:
+            return replace(_row(item, energy, None, None), what="their slab", excess_volume_A=None)
         return replace(_row(item, energy, None, None), what="their cell")
 
     def surface(self, item: Published, key: str) -> Row:
@@ -230,14 +236,16 @@ def judged(rows: Sequence[Row], volume_A3: float, potential: Potential) -> Compa
     """Order and error of the boundaries among the rows."""
     import scipy.stats
 
-    same = [abs(row.difference_J_per_m2) for row in rows if row.what == "their cell"]
+    same = np.array([[row.theirs_J_per_m2, row.ours_J_per_m2] for row in rows if row.what in THEIRS])
     pairs = np.array([[row.theirs_J_per_m2, row.ours_J_per_m2] for row in rows if row.what == "boundary"])
     error = float(np.abs(pairs[:, 1] - pairs[:, 0]).mean()) if len(pairs) else float("nan")
     spearman = kendall = None
     if len(pairs) >= 3:
         spearman = float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
         kendall = float(scipy.stats.kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
-    return Comparison(tuple(rows), spearman, kendall, error, float(np.mean(same)) if same else None,
+    same_error = float(np.abs(same[:, 1] - same[:, 0]).mean()) if len(same) else None
+    same_kendall = float(scipy.stats.kendalltau(same[:, 0], same[:, 1]).statistic) if len(same) >= 3 else None
+    return Comparison(tuple(rows), spearman, kendall, error, same_error, same_kendall,
                       bool(kendall == 1.0 and error <= GOAL_J_PER_M2), volume_A3, _dft_crystal().volume_A3,
                       potential.identity.model_dump(mode="json"), published().source)  # fmt: skip
 

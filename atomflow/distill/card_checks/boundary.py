@@ -12,6 +12,7 @@ import numpy as np
 
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.errors import InputError
+from atomflow.interfaces.dft import THEIRS
 from atomflow.plain import to_jsonable
 
 TITLE = "Boundary and surface energies beside published DFT"
@@ -20,7 +21,11 @@ ELEMENTS = {"Na", "Zr", "Si", "P", "O"}
 #: Atoms times evaluations of all searches and relaxations with the default settings, as counted with atomflow-nzsp-0.
 ATOM_EVALUATIONS = 2.0e6
 #: How a line of the section speaks of a kind of row.
-SPOKEN = {"boundary": "Boundaries, lowest found", "their cell": "In DFT's own cells, relaxed on", "surface": "Surfaces"}
+SPOKEN = {
+    "boundary": "Boundaries, lowest found",
+    "surface": "Surfaces, lowest cut",
+    "theirs": "In DFT's own cells, relaxed on",
+}
 
 
 def work(context: Context) -> Work:
@@ -61,8 +66,9 @@ def shown(data: Any, where: str, context: Context) -> Section:
     names = [f"{kind} ({' '.join(map(str, plane))})" for kind, plane in zip(what, planes, strict=True)]
     for name, own, other, difference in zip(names, ours, theirs, off, strict=True):
         section.rows.append([name, f"{own:.3f}", f"{other:.3f}", f"{difference:+.3f}"])
-    for kind in dict.fromkeys(what):
-        mask = np.array([each == kind for each in what])
+    kinds = ["theirs" if each in THEIRS else each for each in what]
+    for kind in dict.fromkeys(kinds):
+        mask = np.array([each == kind for each in kinds])
         line = f"{SPOKEN.get(kind, kind)}: {mask.sum()}, mean |difference| {np.abs(off[mask]).mean():.3f} J/m²"
         if mask.sum() > 1:
             same = (np.argsort(np.array(ours)[mask]) == np.argsort(np.array(theirs)[mask])).all()
@@ -79,13 +85,13 @@ def _can(context: Context) -> bool:
 
 
 def _searched(context: Context) -> Any:
-    """``interface compare-dft`` with its defaults, kept in the work folder; killed, the same command goes on."""
+    """``interface compare-dft --no-thicker``, kept in the work folder; killed, the same command goes on."""
     from atomflow import interfaces
     from atomflow.md.signals import StopRequest
 
     folder = context.folder / f"boundary-{context.potential.identity.sha256[:8]}"
     with StopRequest() as stop:
         found = interfaces.compare_dft(
-            context.potential, folder, say=context.say, stop=lambda: stop.received is not None
+            context.potential, folder, thicker=False, say=context.say, stop=lambda: stop.received is not None
         )
     return json.loads(json.dumps(to_jsonable(found)))
