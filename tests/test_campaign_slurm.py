@@ -60,6 +60,7 @@ def test_every_resource_reaches_the_script(tmp_path):
     lines = text.splitlines()
     assert lines.index("module load python") < lines.index(next(line for line in lines if line.startswith("exec")))
     assert f"exec /opt/python -m atomflow.campaign.node '{tmp_path}/my study'" in text
+    assert f"#SBATCH --output='{tmp_path}/my study/logs/slurm-%A_%a.log'" in lines  # sbatch ends a word at a space
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
     assert "--mem" not in script(Array("a", [["a-1"]]), tmp_path, tmp_path, Resources())
 

@@ -64,7 +64,7 @@ def script(array: Array, folder: Path, task_list: Path, resources: Resources, pa
     options = {
         "job-name": f"atomflow-{array.name}",
         "array": f"0-{len(array.elements) - 1}{limit}",
-        "output": f"{folder}/logs/slurm-%A_%a.log",
+        "output": shlex.quote(f"{folder}/logs/slurm-%A_%a.log"),  # sbatch reads these lines as a shell does
         "open-mode": "append",
         "nodes": 1,
         "ntasks": 1,
