@@ -16,10 +16,11 @@ IONS, FRAMEWORK = 20, 4
 
 
 def write_run(folder, seed, temperature=600.0, d_A2_per_ps=0.1, frames=200, structure="ordered", state="done",
-              mean_temperature=None, drift=0.1, sha="a" * 64, config=None, ions=IONS, framework_A2_per_ps=0.0):
+              mean_temperature=None, drift=0.1, sha="a" * 64, config=None, ions=IONS, framework_A2_per_ps=0.0,
+              height_A=16.0):
     """A real run folder whose ions walk with a known D (0: they vibrate)."""
     rng = np.random.default_rng(seed)
-    lattice = np.diag([14.0, 15.0, 16.0])
+    lattice = np.diag([14.0, 15.0, height_A])
     start = rng.uniform(0, 14, (ions + FRAMEWORK, 3))
     cell = Cell([11] * ions + [40] * FRAMEWORK, start, lattice)
     settings = {"ensemble": "nvt", "temperature_K": temperature, "seed": seed, "frame_interval_fs": 100.0,
@@ -121,6 +122,14 @@ def test_a_framework_that_flows_and_ions_that_are_held_are_named(tmp_path):
     assert any(text.startswith("the framework is not at rest") and "Zr " in text for text in melt.warnings)
     held = analyze(write_run(tmp_path / "held", 1, config={"held_regions": ["bulk"]}))
     assert any(text.startswith("20 Na were held in place (bulk)") for text in held.warnings)
+
+
+def test_a_box_with_vacuum_says_that_the_conductivity_counts_it(tmp_path):
+    """Atoms fill 14 of 15 Å along y and 14 of 40 along z."""
+    assert not any("empty" in text for text in analyze(write_run(tmp_path / "full", 1)).warnings)
+    slab = analyze(write_run(tmp_path / "slab", 1, height_A=40.0))
+    (word,) = [text for text in slab.warnings if "the box is empty over" in text]
+    assert 26.0 < float(word.split(" Å")[0].rsplit(" ", 1)[1]) < 29.0
 
 
 def test_a_result_shows_itself_in_a_notebook(tmp_path):

@@ -35,6 +35,11 @@ class ForeignTrajectory:
         self._counts = tempfile.TemporaryFile(prefix="atomflow-")  # noqa: SIM115
         self._unwrap = False
 
+    def __repr__(self) -> str:
+        kelvin = "" if self.temperature_K is None else f" at {self.temperature_K:.4g} K"
+        return (f"<Trajectory {self.source}: {self.n_frames} frames of {self.n_atoms} atoms every "
+                f"{self.frame_interval_fs:g} fs{kelvin}>")
+
     @classmethod
     def read(
         cls,
@@ -209,7 +214,8 @@ class _Reading:
             return float(given)
         if len(times) and times.mean() > 0:
             return float(times.mean())
-        raise InputError(f"{self.name} does not say how far apart its frames are; give --frame-interval-fs")
+        raise InputError(f"{self.name} does not say how far apart its frames are; give --frame-interval-fs "
+                         "(frame_interval_fs=...)")
 
     def _temperature(self, given: float | None) -> float:
         if given is not None:

@@ -24,7 +24,7 @@ from atomflow.transport.diffusion import (
 )
 from atomflow.transport.displacement import Displacements
 from atomflow.transport.measure import Measured, measure
-from atomflow.transport.pooling import about_pool, check_same, held_still, open_all, temperatures
+from atomflow.transport.pooling import about_pool, check_same, held_still, open_all, temperatures, vacuum
 from atomflow.transport.result import TransportResult
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
@@ -105,7 +105,7 @@ def analyze(
         conductivity, nernst_einstein = numbers.charge.scaled(factor), numbers.tracer.scaled(factor)
     else:
         warnings.append("the temperature is not known: no conductivity (give --temperature)")
-    warnings += numbers.warnings + about_pool(opened) + held_still(opened, species)
+    warnings += numbers.warnings + about_pool(opened) + held_still(opened, species) + vacuum(opened[0])
     warnings += _cautions(pool, measured, diffusing, window, hop_length_A)
     return TransportResult(
         species=species,

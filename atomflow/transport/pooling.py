@@ -11,6 +11,9 @@ from atomflow.errors import InputError
 from atomflow.transport.displacement import Displacements
 from atomflow.units import FS_PER_PS
 
+#: Å without an atom, between planes: more than any pore of these materials.
+_EMPTY_A = 6.0
+
 
 def about_pool(opened: list[Any]) -> list[str]:
     """What stands in the way of taking run folders as seeds of one run at one temperature, in words."""
@@ -32,6 +35,16 @@ def held_still(opened: list[Any], species: str) -> list[str]:
     still = int((np.isin(run.regions, held) & (np.asarray(run.symbols) == species)).sum()) if held else 0
     return [f"{still} {species} were held in place ({', '.join(held)}) and count as ions that do not move: resolve "
             "by region"] if still else []
+
+
+def vacuum(run: Any) -> list[str]:
+    """A word on a box that is partly empty: a density of ions, and so a conductivity, is per volume of the box."""
+    lattice = np.asarray(run.lattices_A(0, 1))[0]
+    fractional = np.sort(np.linalg.solve(lattice.T, run.positions_A(0, 1)[0].T) % 1.0, axis=1)
+    gaps = np.diff(fractional, axis=1, append=fractional[:, :1] + 1.0).max(axis=1)
+    widest = float((gaps / np.linalg.norm(np.linalg.inv(lattice), axis=0)).max())
+    return [f"the box is empty over {widest:.3g} Å: the conductivity is per volume of the box, vacuum included, and "
+            "too small for the solid by that share"] if widest > _EMPTY_A else []
 
 
 def temperature_ramp(run: Any) -> str:
