@@ -303,7 +303,7 @@ def test_goals_are_judged_from_what_was_measured_with_this_model():
     assert verdicts["NZSP at 1500 K"] == "less than asked"
     assert verdicts["ZBO at 2500 K"] == "open"
     assert verdicts["Na diffusivity beside CHGNet's"] == "open"
-    assert verdicts["published DFT boundary energies"] == "open"
+    assert verdicts["published DFT boundary and surface energies"] == "open"
 
 
 def test_card_of_a_named_potential_without_frames_or_checks(tmp_path, capsys):

@@ -214,10 +214,11 @@ def test_boundary_energies_are_searched_where_none_are_given(context, tmp_path, 
     """The same call as the command's with --no-thicker, and the same numbers in the section."""
     calls = []
 
-    def search(potential, folder, thicker=True, say=None, stop=None):
+    def search(potential, folder, thicker=True, say=None, stop=None, searches=None):
         calls.append(folder)
         assert not stop()
         assert not thicker
+        assert searches is context.settings.boundary_searches
         return {"rows": ROWS, "potential": {"sha256": potential.identity.sha256}}
 
     monkeypatch.setattr("atomflow.interfaces.compare_dft", search)
@@ -247,3 +248,22 @@ def test_the_settings_that_are_shipped_are_understood():
     path = Path(__file__).parents[1] / "workflows/potential/card-diffusion.yaml"
     settings = parse(CardSettings, read_yaml(path), path.name)
     assert settings.diffusion_temperatures_K == (1500.0, 1000.0)
+
+
+def test_the_goal_is_judged_in_the_published_cells_and_says_what_searches_found():
+    from atomflow.distill.goals import goals
+
+    def row(rows):
+        record = {"model": {"sha256": "a"}, "section": {"facts": {"rows": rows}}}
+        data = {"potential": {"sha256": "a"}, "sections": {"boundary": record}}
+        return next(row for row in goals(data) if row[0] == "published DFT boundary and surface energies")
+
+    theirs = [{"what": what, "ours_J_per_m2": ours, "theirs_J_per_m2": dft}
+              for what, ours, dft in (("their cell", 0.2, 0.1), ("their cell", 0.9, 0.9), ("their slab", 0.5, 0.6))]
+    found = {"what": "boundary", "ours_J_per_m2": 0.5, "theirs_J_per_m2": 0.9}
+    assert row([found, *theirs])[2:] == ["in DFT's own cells: 0.067 J/m² over 3, order right; "
+                                         "lowest found: 0.400 J/m² over 1, order right", "met"]  # fmt: skip
+    assert row([found])[3] == "NOT met"
+    theirs[2]["ours_J_per_m2"] = 0.95
+    assert row(theirs)[3] == "NOT met"
+    assert row([])[3] == "open"

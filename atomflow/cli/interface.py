@@ -180,6 +180,7 @@ def compare_dft(
     thicker: Annotated[bool, typer.Option(help="Also with grains twice as thick.")] = True,
     cuts: Annotated[int, typer.Option(help="How many cuts of each plane are searched.", min=1)] = 2,
     surfaces: Annotated[bool, typer.Option(help="Also the published surfaces.")] = True,
+    searches: Annotated[bool, typer.Option(help="Search; without, only relax the published cells on.")] = True,
     grid_a: GridA = 1.0,
     shortlist: Shortlist = 8,
     short_steps: ShortSteps = 12,
@@ -197,6 +198,7 @@ def compare_dft(
     \b
     Example:
       atomflow interface compare-dft -p atomflow-nzsp-0 -o beside-dft/
+      atomflow interface compare-dft -p atomflow-nzsp-0 -o beside-dft/ --no-searches
     """
     from atomflow.cli import interface_text, output
     from atomflow.cli.files import write_json
@@ -213,7 +215,7 @@ def compare_dft(
     settings = _search_settings("interface compare-dft", grid_a, shortlist, short_steps, finalists, fmax, max_steps)
     with StopRequest() as stop:
         found = interfaces.compare_dft(chosen, out, planes, surfaces, thicker, cuts, thickness, settings, output.say,
-                                       lambda: stop.received is not None)  # fmt: skip
+                                       lambda: stop.received is not None, searches)  # fmt: skip
     write_json(out / "comparison.json", found)
     if json_:
         output.emit_json(found)

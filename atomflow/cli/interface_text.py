@@ -76,8 +76,9 @@ def comparison_text(found: Comparison) -> str:
     if found.kendall is not None:
         same = "the order is DFT's" if found.kendall == 1.0 else "the order is NOT DFT's"
         lines.append(f"{same}: Spearman {found.spearman:.2f}, Kendall {found.kendall:.2f}")
-    lines.append(f"mean absolute error of the boundaries {found.mean_abs_error_J_per_m2:.3f} J/m² "
-                 f"(goal: the order, and at most 0.08: {'met' if found.goal_met else 'not met'})")
+    if any(row.what == "boundary" for row in found.rows):
+        lines.append(f"mean absolute error of the boundaries {found.mean_abs_error_J_per_m2:.3f} J/m² "
+                     f"(goal: the order, and at most 0.08: {'met' if found.goal_met else 'not met'})")
     if found.same_cell_error_J_per_m2 is not None:
         order = "" if found.same_cell_kendall is None else f", Kendall {found.same_cell_kendall:.2f}"
         lines.append(f"mean absolute error in their own cells {found.same_cell_error_J_per_m2:.3f} J/m²{order}: that "

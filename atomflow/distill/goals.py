@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.interfaces.dft import THEIRS
+
 #: Families that count as glass, boundary, sealed boundary and contact, by how their names begin.
 HARD_FAMILIES = ("zbo", "glass", "boundary", "sealed", "surface", "contact")
 Facts = dict[str, Any]
@@ -59,12 +61,21 @@ def _barriers(facts: Facts) -> tuple[str, str]:
 
 
 def _boundaries(facts: Facts) -> tuple[str, str]:
-    rows = [row for row in facts.get("rows", []) if row["what"] == "boundary"]
-    if not rows:
+    """Judged in the published cells, which is what was asked; the lowest that a search found stand beside it."""
+    told = [(words, _beside_dft([row for row in facts.get("rows", []) if row["what"] in kinds]))
+            for words, kinds in (("in DFT's own cells", THEIRS), ("lowest found", ("boundary",)))]  # fmt: skip
+    found = [(words, *verdict) for words, verdict in told if verdict is not None]
+    if not found:
         return "not measured", "open"
+    return "; ".join(f"{words}: {measured}" for words, measured, _ in found), found[0][2]
+
+
+def _beside_dft(rows: list[Facts]) -> tuple[str, str] | None:
+    if not rows:
+        return None
     ours, theirs = (np.array([row[key] for row in rows], float) for key in ("ours_J_per_m2", "theirs_J_per_m2"))
     error, same = float(np.abs(ours - theirs).mean()), bool((np.argsort(ours) == np.argsort(theirs)).all())
-    return (f"{len(rows)} boundaries, {error:.3f} J/m², order {'right' if same else 'NOT right'}",
+    return (f"{error:.3f} J/m² over {len(rows)}, order {'right' if same else 'NOT right'}",
             _verdict(same and error <= 0.08))  # fmt: skip
 
 
@@ -105,7 +116,8 @@ _GOALS: tuple[tuple[str, str, str | None, Callable[[Facts], tuple[str, str]]], .
     ("force RMSE, held-out NZSP dynamics, 300-1500 K", "at most 0.06 eV/Å, slope 0.97-1.03", None, _nzsp),
     ("force RMSE, held-out glass, boundary, sealed, contact systems", "at most 0.15 eV/Å", None, _hard),
     ("Na hop barriers against the teacher's", "within 0.03 eV", "hops", _barriers),
-    ("published DFT boundary energies", "order right, mean error at most 0.08 J/m²", "boundary", _boundaries),
+    ("published DFT boundary and surface energies", "order right, mean error at most 0.08 J/m²", "boundary",
+     _boundaries),
     ("phonons of C2/c NZSP", "no false imaginary mode", "phonons", _phonons),
     ("NZSP at 1500 K", "20 seeds of 1 ns whole", "stability", _stability("stability-nzsp", 20, 1000.0)),
     ("ZBO at 2500 K", "20 seeds of 200 ps whole", "stability", _stability("stability-zbo", 20, 200.0)),

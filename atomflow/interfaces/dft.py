@@ -103,7 +103,8 @@ class Comparison:
     Attributes:
         rows: boundaries, their cells, then surfaces.
         spearman, kendall: of the boundary energies, ours against theirs (1: same order); None for fewer than three.
-        mean_abs_error_J_per_m2: over the boundaries. goal_met: order right and that error at most 0.08 J/m².
+        mean_abs_error_J_per_m2: over the boundaries that were searched (NaN: none). goal_met: order right and that
+            error at most 0.08 J/m².
         same_cell_error_J_per_m2: over ``their cell`` and ``their slab``: the error of the potential alone, whichever
             translations were tried; None without such rows. same_cell_kendall: their order; None for fewer than three.
         volume_A3: of the primitive cell relaxed with the potential, beside ``dft_volume_A3``.
@@ -136,6 +137,7 @@ def compare_dft(
     config: SearchConfig | None = None,
     say: Say | None = None,
     stop: Callable[[], bool] | None = None,
+    searches: bool = True,
 ) -> Comparison:
     """Build, search and relax the published boundaries with a potential, at its own lattice constants.
 
@@ -155,10 +157,10 @@ def compare_dft(
     journal = Journal(folder, identity, "comparison")
     work = _Work(potential, journal, _crystal(potential, journal, say), config, thicker, cuts, grain_thickness_A, say,
                  stop)  # fmt: skip
-    rows = [work.once("boundary", item, work.boundary) for item in chosen]
+    rows = [work.once("boundary", item, work.boundary) for item in (chosen if searches else ())]
     rows += [work.once("their cell", item, work.theirs) for item in chosen if item.cell is not None]
     whole = [item for item in published().surfaces if item.stoichiometric and surfaces]
-    rows += [work.once("surface", item, work.surface) for item in whole]
+    rows += [work.once("surface", item, work.surface) for item in (whole if searches else ())]
     rows += [work.once("their slab", item, work.theirs) for item in whole if item.cell is not None]
     return judged(rows, work.crystal.volume_A3, potential)
 

@@ -18,8 +18,8 @@ from atomflow.plain import to_jsonable
 TITLE = "Boundary and surface energies beside published DFT"
 KEYS = ("what", "plane", "ours_J_per_m2", "theirs_J_per_m2")
 ELEMENTS = {"Na", "Zr", "Si", "P", "O"}
-#: Atoms times evaluations of all searches and relaxations with the default settings, as counted with atomflow-nzsp-0.
-ATOM_EVALUATIONS = 2.0e6
+#: Atoms times evaluations, roughly: of the published cells relaxed on, and of all searches.
+THEIRS_ATOM_EVALUATIONS, SEARCHES_ATOM_EVALUATIONS = 0.1e6, 1.5e6
 #: How a line of the section speaks of a kind of row.
 SPOKEN = {
     "boundary": "Boundaries, lowest found",
@@ -31,7 +31,7 @@ SPOKEN = {
 def work(context: Context) -> Work:
     if context.boundary_energies is not None or not _can(context):
         return Work()
-    return Work(student=ATOM_EVALUATIONS)
+    return Work(student=THEIRS_ATOM_EVALUATIONS + SEARCHES_ATOM_EVALUATIONS * context.settings.boundary_searches)
 
 
 def run(context: Context) -> Section:
@@ -92,6 +92,7 @@ def _searched(context: Context) -> Any:
     folder = context.folder / f"boundary-{context.potential.identity.sha256[:8]}"
     with StopRequest() as stop:
         found = interfaces.compare_dft(
-            context.potential, folder, thicker=False, say=context.say, stop=lambda: stop.received is not None
-        )
+            context.potential, folder, thicker=False, say=context.say, stop=lambda: stop.received is not None,
+            searches=context.settings.boundary_searches,
+        )  # fmt: skip
     return json.loads(json.dumps(to_jsonable(found)))

@@ -25,6 +25,7 @@ class CardSettings(StrictModel):
         hop_seeds: random 40-atom decorations of NZSP, in each of which one Na goes to the nearest empty site.
             hop_images: between the ends. hop_teacher_bands: whether the teacher relaxes and climbs a band of its own,
             hundreds of evaluations; without it, only its energies along the student's path.
+        boundary_searches: whether boundaries are built and searched too; without, the published cells only, a minute.
         order_*: dynamics of student and teacher beside one another, ordered 40-atom cell.
         diffusion_*: dynamics of the student (diffusion_ps, diffusion_seeds) and of CHGNet (diffusion_chgnet_ps, one
             seed) from one published cell. Runs that are there go on when more is asked; diffusion_minutes: CHGNet for
@@ -59,6 +60,7 @@ class CardSettings(StrictModel):
     hop_images: Count = 3
     hop_steps: Count = 60
     hop_teacher_bands: bool = True
+    boundary_searches: bool = True
     order_temperature_K: Positive = 1000.0
     order_student_ps: Positive = 4.0
     order_teacher_ps: Positive = 0.4
