@@ -86,6 +86,8 @@ def test_nzsp_has_the_bonds_of_its_crystal():
     assert result.shells["Si-O"].angle_deg.value == pytest.approx(109.4, abs=0.3)
     assert result.density_g_per_cm3.value == pytest.approx(3.243, abs=0.001)
     assert result.boroxol.value is None
+    assert repr(result).startswith("<OrderResult: 1 frames of 1 replica(s); density 3.243")
+    assert "Si-O: 4: 100 %" in str(result)
 
 
 def boroxol_ring():

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from atomflow.cli.options import Json
 from atomflow.errors import InputError
-
-if TYPE_CHECKING:
-    from atomflow.order import OrderResult
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
                   help="Radial distributions, coordination, bond lengths and angles; glass acceptance.")
@@ -68,7 +65,7 @@ def order(
     if json_:
         output.emit_json({**result.to_json(), **({"glass": verdict} if verdict else {})})
         return
-    output.show(order_text(result))
+    output.show(result.text())
     if verdict:
         from atomflow.order.glass import text
 
@@ -84,34 +81,3 @@ def _cutoffs(texts: list[str]) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--cutoff {text} is not a pair and a length; write it like B-O=1.85") from None
     return table
-
-
-def order_text(result: OrderResult) -> str:
-    """Short-range order for people."""
-    from atomflow.plain import table
-
-    lines = [f"{result.n_frames} frames of {result.n_replicas} replica(s); density "
-             f"{result.density_g_per_cm3:.4g} g/cm³"]
-    rows = []
-    for pair, rdf in result.rdfs.items():
-        found = result.shells.get(pair)
-        rows.append([pair, "-" if rdf.peak_A is None else f"{rdf.peak_A:.3f}",
-                     "-" if rdf.minimum_A is None else f"{rdf.minimum_A:.2f}",
-                     f"{found.cutoff_A:g}" if found else "-", f"{found.mean:.3g}" if found else "-",
-                     f"{found.length_A:.4g}" if found else "-", f"{found.angle_deg:.4g}" if found else "-"])
-    lines.append(table(rows, ["pair", "g(r) peak/Å", "valley/Å", "cutoff/Å", "coordination", "bond/Å", "angle/°"]))
-    for pair, found in result.shells.items():
-        parts = []
-        for number, share in found.fractions.items():
-            length = found.lengths_A.get(number)
-            at = f" at {length.value:.3f} Å" if length and length.value is not None else ""
-            parts.append(f"{number}: {100 * (share.value or 0):.3g} %{at}")
-        lines.append(f"{pair}: " + ", ".join(parts))
-    lines += [f"{name} angle: {mean:.4g}°" for name, (mean, _) in result.bridges.items() if mean.value is not None]
-    if result.separation is not None:
-        like, chance = result.separation.like_neighbours, result.separation.like_chance
-        lines.append(f"Zn among the cation neighbours of Zn: {like:.3g} (chance {chance[0]:.2g} to {chance[2]:.2g})")
-        lines.append(result.separation.sentence)
-    if result.boroxol.value is not None:
-        lines.append(f"boron in B3O3 (boroxol) rings: {result.boroxol:.3g}")
-    return "\n".join(lines)

@@ -17,12 +17,13 @@ from atomflow.order.frames import FRAMES, Source, open_source
 from atomflow.order.rdf import Rdf, radial_distribution
 from atomflow.order.rings import boroxol_fraction
 from atomflow.order.separation import Separation, separation
+from atomflow.plain import Shown, table
 from atomflow.runs.chain import replicas_in
 from atomflow.units import G_PER_CM3_PER_AMU_PER_A3
 
 
-@dataclass(frozen=True)
-class OrderResult:
+@dataclass(frozen=True, repr=False)
+class OrderResult(Shown):
     """Short-range order of one or several replicas.
 
     Attributes:
@@ -47,6 +48,35 @@ class OrderResult:
     @property
     def n_replicas(self) -> int:
         return len(self.sources)
+
+    def text(self) -> str:
+        """For people, as ``atomflow order`` prints it."""
+        lines = [f"{self.n_frames} frames of {self.n_replicas} replica(s); density "
+                 f"{self.density_g_per_cm3:.4g} g/cm³"]
+        rows = []
+        for pair, rdf in self.rdfs.items():
+            found = self.shells.get(pair)
+            rows.append([pair, "-" if rdf.peak_A is None else f"{rdf.peak_A:.3f}",
+                         "-" if rdf.minimum_A is None else f"{rdf.minimum_A:.2f}",
+                         f"{found.cutoff_A:g}" if found else "-", f"{found.mean:.3g}" if found else "-",
+                         f"{found.length_A:.4g}" if found else "-", f"{found.angle_deg:.4g}" if found else "-"])
+        lines.append(table(rows, ["pair", "g(r) peak/Å", "valley/Å", "cutoff/Å", "coordination", "bond/Å", "angle/°"]))
+        for pair, found in self.shells.items():
+            parts = []
+            for number, share in found.fractions.items():
+                length = found.lengths_A.get(number)
+                at = f" at {length.value:.3f} Å" if length and length.value is not None else ""
+                parts.append(f"{number}: {100 * (share.value or 0):.3g} %{at}")
+            lines.append(f"{pair}: " + ", ".join(parts))
+        lines += [f"{name} angle: {mean:.4g}°" for name, (mean, _) in self.bridges.items() if mean.value is not None]
+        if self.separation is not None:
+            like, chance = self.separation.like_neighbours, self.separation.like_chance
+            lines.append(f"Zn among the cation neighbours of Zn: {like:.3g} "
+                         f"(chance {chance[0]:.2g} to {chance[2]:.2g})")
+            lines.append(self.separation.sentence)
+        if self.boroxol.value is not None:
+            lines.append(f"boron in B3O3 (boroxol) rings: {self.boroxol:.3g}")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "n_replicas": self.n_replicas,
