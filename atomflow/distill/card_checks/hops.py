@@ -8,7 +8,9 @@ own band found another hop climbs the teacher's once more, from the teacher's ba
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,25 @@ COLUMNS = ["decoration", "there and back (eV): student", "teacher, own band", "t
            "largest difference", "ends apart (Å)", "force calls: student, teacher"]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Hop:
+    """A decoration, the ion that moves in it, the band that is asked of both sides, and the student's own."""
+
+    seed: int
+    first: Cell
+    ion: int
+    asked: Task
+    own: dict[str, Any]
+
+    @property
+    def path(self) -> list[Cell]:
+        return [answered(cell, self.first) for cell in self.own["cells"]]
+
+    @property
+    def length_A(self) -> float:
+        return _length(self.own, self.ion)
+
+
 def work(context: Context) -> Work:
     """A band from between its ends takes some 60 evaluations of each end and 50 steps, from a converged one a fifth."""
     settings, teacher = context.settings, context.teacher
@@ -48,10 +69,11 @@ def run(context: Context) -> Section:
     errors: list[float] = []
     along: list[float] = []
     calls = 0
-    for seed in context.settings.hop_seeds:
-        context.say(f"hop {seed}")
-        facts, row = _one(context, seed)
-        section.facts[str(seed)] = facts
+    found = [_own(context, seed) for seed in context.settings.hop_seeds]
+    _ask(context, found)
+    for hop in found:
+        facts, row = _one(context, hop)
+        section.facts[str(hop.seed)] = facts
         section.rows.append([*row, *["-"] * (len(COLUMNS) - len(row))])
         section.unfinished |= "silent" in facts
         errors += facts.get("errors_eV", [])
@@ -93,56 +115,70 @@ def _asked(settings: CardSettings, first: Cell, last: Cell) -> Task:
     )
 
 
-def _one(context: Context, seed: int) -> tuple[dict[str, Any], list[str]]:
-    """Facts and the row of one decoration; what is not known of a row is left off."""
+def _own(context: Context, seed: int) -> _Hop:
+    context.say(f"hop {seed}")
     first, last, ion = hop_ends(seed)
     asked = _asked(context.settings, first, last)
     [own] = context.student.perform([asked], context.say)
-    path = [answered(cell, first) for cell in own["cells"]]
-    length = _length(own, ion)
-    facts: dict[str, Any] = {"length_A": length, "student": _barrier(own)}
-    name = f"seed {seed}, {length:.1f} Å"
-    if length < SAME_SITE_A:
-        facts["note"] = "both ends relax to the same site: no hop"
-        return facts, [name, "both ends relax to the same site"]
+    return _Hop(seed, first, ion, asked, own)
+
+
+def _ask(context: Context, found: Sequence[_Hop]) -> None:
+    """All that the teacher has not answered yet, at once, so that it is opened once; what is known is read later."""
     if context.teacher is None:
-        return facts, [name, _text(own)]
-    if context.settings.hop_teacher_bands and _nearest(context.teacher, asked, own, first, SAME_END_A) is None:
-        with suppress(TeacherSilent):  # both at once, so that the teacher is opened once
-            context.teacher.perform([task("single", path), asked | {"start": own["cells"]}], context.say)
+        return
+    tasks = []
+    for hop in found:
+        if hop.length_A < SAME_SITE_A:
+            continue
+        tasks.append(task("single", hop.path))
+        if context.settings.hop_teacher_bands and _nearest(context.teacher, hop, SAME_END_A) is None:
+            tasks.append(hop.asked | {"start": hop.own["cells"]})
+    with suppress(TeacherSilent):
+        context.teacher.perform(tasks, context.say)
+
+
+def _one(context: Context, hop: _Hop) -> tuple[dict[str, Any], list[str]]:
+    """Facts and the row of one decoration; what is not known of a row is left off."""
+    facts: dict[str, Any] = {"length_A": hop.length_A, "student": _barrier(hop.own)}
+    row = [f"seed {hop.seed}, {hop.length_A:.1f} Å", _text(hop.own)]
+    if hop.length_A < SAME_SITE_A:
+        facts["note"] = "both ends relax to the same site: no hop"
+        return facts, [row[0], "both ends relax to the same site"]
+    if context.teacher is None:
+        return facts, row
     seen = "not asked"
-    path_energies = _along(context.teacher, path, context.say)
-    if path_energies:
-        facts["teacher_on_students_path"] = path_energies
-        facts["errors_on_students_path_eV"] = [own[key] - path_energies[key] for key in ("forward_eV", "backward_eV")]
-        seen = f"{path_energies['forward_eV']:.3f} / {path_energies['backward_eV']:.3f}"
+    energies = _along(context.teacher, hop.path, context.say)
+    if energies:
+        facts["teacher_on_students_path"] = energies
+        facts["errors_on_students_path_eV"] = [hop.own[key] - energies[key] for key in ("forward_eV", "backward_eV")]
+        seen = f"{energies['forward_eV']:.3f} / {energies['backward_eV']:.3f}"
     if not context.settings.hop_teacher_bands:
-        return facts, [name, _text(own), "left out", seen]
+        return facts, [*row, "left out", seen]
     try:
-        told = _teachers(context.teacher, asked, own, first, context.say)
+        told = _teachers(context.teacher, hop, context.say)
     except TeacherSilent as error:
         facts["silent"] = str(error)
-        return facts, [name, _text(own), "not kept", seen]
-    return _compared(context, asked, own, told, first, ion, facts, [name, _text(own), _text(told), seen])
+        return facts, [*row, "not kept", seen]
+    return _compared(context, hop, told, facts, [*row, _text(told), seen])
 
 
 def _compared(
-    context: Context, asked: Task, own: dict[str, Any], told: dict[str, Any], first: Cell, ion: int,
-    facts: dict[str, Any], row: list[str],
-) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+    context: Context, hop: _Hop, told: dict[str, Any], facts: dict[str, Any], row: list[str]
+) -> tuple[dict[str, Any], list[str]]:
     """The student's hop beside the teacher's: the one it found, or, where that is another, the teacher's."""
-    facts["teacher"] = {**_barrier(told), "length_A": _length(told, ion)}
+    facts["teacher"] = {**_barrier(told), "length_A": _length(told, hop.ion)}
     if facts["teacher"]["length_A"] < SAME_SITE_A:
         facts["note"] = "with the teacher both ends relax to the same site: no hop"
         return facts, [*row[:2], "both ends relax to the same site", row[3]]
-    calls = f"{own['evaluations']}"
-    if _ends_apart(own, told, first) >= SAME_END_A:
-        [own] = context.student.perform([asked | {"start": told["cells"]}], context.say)
+    own, calls = hop.own, f"{hop.own['evaluations']}"
+    if _ends_apart(own, told, hop.first) >= SAME_END_A:
+        [own] = context.student.perform([hop.asked | {"start": told["cells"]}], context.say)
         facts["student_from_teachers_band"] = _barrier(own)
         row[1] += f"; from the teacher's band {_text(own)}"
         calls += f" + {own['evaluations']}"
     errors = [own[key] - told[key] for key in ("forward_eV", "backward_eV")]
-    apart = _ends_apart(own, told, first)
+    apart = _ends_apart(own, told, hop.first)
     facts |= {"differences_eV": errors, "ends_apart_A": apart}
     counted = apart < SAME_END_A and own["converged"] and told["converged"]
     facts |= {"errors_eV": errors} if counted else {}
@@ -150,29 +186,29 @@ def _compared(
     return facts, [*row, difference, f"{apart:.2f}", f"{calls}, {told['evaluations']}"]
 
 
-def _teachers(teacher: Side, asked: Task, own: dict[str, Any], like: Cell, say: Say) -> dict[str, Any]:
+def _teachers(teacher: Side, hop: _Hop, say: Say) -> dict[str, Any]:
     """The teacher's band of the student's hop: one that is kept, or a new one from the student's.
 
     Raises:
         TeacherSilent: none of this decoration is kept, and it is not asked anew.
     """
-    same = _nearest(teacher, asked, own, like, SAME_END_A)
+    same = _nearest(teacher, hop, SAME_END_A)
     if same is not None:
         return same
     try:
-        [new] = teacher.perform([asked | {"start": own["cells"]}], say)
+        [new] = teacher.perform([hop.asked | {"start": hop.own["cells"]}], say)
     except TeacherSilent:
-        other = _nearest(teacher, asked, own, like, np.inf)
+        other = _nearest(teacher, hop, np.inf)
         if other is None:
             raise
         return other
     return new
 
 
-def _nearest(teacher: Side, asked: Task, own: dict[str, Any], like: Cell, within_A: float) -> dict[str, Any] | None:
+def _nearest(teacher: Side, hop: _Hop, within_A: float) -> dict[str, Any] | None:
     """The kept band of the teacher's whose ends are nearest to the student's, if they are so near."""
-    bands = sorted(teacher.kept(asked), key=lambda band: _ends_apart(own, band, like))
-    return bands[0] if bands and _ends_apart(own, bands[0], like) < within_A else None
+    bands = sorted(teacher.kept(hop.asked), key=lambda band: _ends_apart(hop.own, band, hop.first))
+    return bands[0] if bands and _ends_apart(hop.own, bands[0], hop.first) < within_A else None
 
 
 def _along(teacher: Side, path: list[Cell], say: Say) -> dict[str, float] | None:
