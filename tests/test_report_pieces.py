@@ -11,6 +11,7 @@ from report_page import Page
 from synthetic import ordered_cell, write_run
 
 from atomflow import report
+from atomflow.errors import InputError
 from atomflow.report.cellview import view_of_cell
 from atomflow.report.html import json_script, table, tag
 from atomflow.report.numbers import interval
@@ -28,6 +29,16 @@ def test_names_that_are_markup_stay_text(tmp_path):
     assert evil in " ".join(page.words)
     view = json.loads(re.search(r'id="cell-views">(.*?)</script>', page.source, re.DOTALL)[1])
     assert view[0]["name"] == evil
+
+
+def test_a_folder_that_cannot_be_written_names_the_way_out(tmp_path):
+    """A shared folder is often read-only; root may write anywhere, so a file stands in the way here."""
+    write_run(tmp_path / "run", 900, 2e-5, n_frames=60)
+    (tmp_path / "run" / "figures").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write .*figures: .*; -o \(output=...\) puts it elsewhere"):
+        report.build(tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    assert report.build(tmp_path / "run", tmp_path / "mine" / "page.html").is_file()
 
 
 def test_html_escapes_whatever_is_not_markup():

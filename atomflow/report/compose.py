@@ -34,7 +34,8 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
         partial.write_text(page, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
+        hint = "; -o (output=...) puts it elsewhere" if output is None else ""
+        raise InputError(f"cannot write {error.filename or path}: {error.strerror or error}{hint}") from None
     return path
 
 
