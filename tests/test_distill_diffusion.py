@@ -267,3 +267,21 @@ def test_the_goal_is_judged_in_the_published_cells_and_says_what_searches_found(
     theirs[2]["ours_J_per_m2"] = 0.95
     assert row(theirs)[3] == "NOT met"
     assert row([])[3] == "open"
+
+
+def test_the_runs_of_chgnet_that_are_shipped_are_those_that_the_card_looks_for(tmp_path):
+    import tarfile
+    from pathlib import Path
+
+    pytest.importorskip("chgnet")
+    chgnet = potentials.load("chgnet", device="cpu")
+    with tarfile.open(Path(__file__).parents[1] / "workflows/potential/diffusion-chgnet.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    for temperature in (1500.0, 1000.0):
+        run = LongRun.of(tmp_path / "diffusion/runs", "diffusion", nzsp_published(80), chgnet, temperature, 1,
+                         diffusion.EQUILIBRATION_PS)  # fmt: skip
+        assert run.state == "stopped"
+        assert run.time_ps >= 8.4
+        found = diffusion.measured([run])
+        assert 1e-6 < found.diffusivity.value < 1e-3
+        assert found.time_ps == run.time_ps

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from atomflow import runs
 from atomflow.cell import Cell
 from atomflow.distill.card_checks.section import Context
@@ -45,8 +47,11 @@ class LongRun:
             temperature_K=temperature_K, time_ps=LONGEST_PS, equilibration_ps=equilibration_ps,
             thermostat_time_fs=200.0, checkpoint_interval_ps=CHECKPOINT_PS, seed=seed, doubt_interval_fs=0.0,
         )  # fmt: skip
-        given = hashlib.sha256(cell.positions_A.tobytes() + cell.lattice_A.tobytes() + cell.numbers.tobytes())
-        given.update(f"{config.dump()} {potential.identity.dtype}".encode())
+        where = [np.round(each, 5) + 0.0 for each in (cell.positions_A, cell.lattice_A)]  # no rounding of any machine
+        given = hashlib.sha256(
+            f"{cell.numbers.tolist()} {[each.tolist() for each in where]} {config.dump()} "
+            f"{potential.identity.dtype}".encode()
+        )
         run = f"{name}-{potential.identity.sha256[:8]}-{len(cell)}atoms-{temperature_K:g}K-{seed}"
         return cls(cell, potential, config, root / f"{run}-{given.hexdigest()[:6]}")
 
