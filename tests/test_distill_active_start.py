@@ -21,7 +21,9 @@ from atomflow.cli.main import run as command
 from atomflow.config import parse
 from atomflow.distill import active, active_exam, active_students, label
 from atomflow.distill.active_config import ActiveConfig
+from atomflow.distill.config import SampleConfig
 from atomflow.distill.frames import Labels, read_frames, write_frames
+from atomflow.distill.sample import _how_far
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.potentials import load
 from atomflow.potentials.committee import write_committee
@@ -106,11 +108,13 @@ def test_a_committee_is_gone_on_with_and_judged_by_an_exam_beside_a_random_choic
 
 
 def test_a_single_student_is_given_small_members_trained_on_the_old_set(quick, tiny, tmp_path):
-    student = shaped(further={"channels": 4, "max_ell": 0, "epochs": 2, "first_epochs": 7}, committee=3)
+    student = shaped(further={"channels": 4, "max_ell": 0, "epochs": 2, "first_epochs": 7,
+                              "first_frames": 5}, committee=3)
     config = parse(ActiveConfig, toy(tmp_path, start_from=str(tiny / "tiny-0.mace.npz"), student=student))
     home = active_students.first_committee(config, tmp_path / "loop", lambda text: None)
     assert [(member.name, member.channels, member.max_ell, member.correlation, member.epochs, member.labelled)
-            for member in quick] == [(f"toy-{k}", 4, 0, 2, 7, config.labelled) for k in (2, 3)]
+            for member in quick] == [(f"toy-{k}", 4, 0, 2, 7, (str(home / "old.npz"),)) for k in (2, 3)]
+    assert len(read_frames(home / "old.npz")) == 5
     assert len(load(home).identity.committee) == 2
     for k in (2, 3):  # as mace_run_train would have left them
         (home / f"member-{k}" / "checkpoints").mkdir()
@@ -312,3 +316,13 @@ def test_a_failing_teacher_is_one_line(tmp_path):
     pool = pool_of(tmp_path, 2)
     with pytest.raises(RunFailed, match="the teacher 7net-9 failed: unknown teacher"):
         label.label(pool, tmp_path / "labelled", "7net-9", sys.executable)
+
+
+def test_sampling_says_what_is_left_where_it_can_be_known():
+    packings = {**exam(10)["sources"][0]}
+    dynamics = {"kind": "dynamics", "potential": "chgnet", "start": packings, "temperatures_K": [300],
+                "gaps_steps": [5, 5, 5]}
+    config = parse(SampleConfig, {"name": "toy", "sources": [packings, dynamics]})
+    assert _how_far(10, config, 60.0) == "10 of at most 40 frames, 3.0 min left if all are alike"
+    crystals = parse(SampleConfig, {"name": "toy", "sources": [{"kind": "crystals", "crystals": ["ZnO"]}]})
+    assert _how_far(10, crystals, 60.0) == "10 frames"

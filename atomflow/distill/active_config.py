@@ -84,14 +84,16 @@ class Exam(StrictModel):
 class Further(StrictModel):
     """Members 2, 3, ... of the committee where they are smaller than the student: they only have to doubt.
 
-    ``epochs`` is that of every round (the student's when not given). ``first_epochs`` and ``first_learning_rate`` are
-    for members that begin with nothing, on the training frames of ``labelled``, before the first round.
+    ``epochs`` is that of every round (the student's when not given). ``first_frames`` (all when not given),
+    ``first_epochs`` and ``first_learning_rate`` are for members that begin with nothing, before the first round: they
+    learn from so many training frames of ``labelled``.
     """
 
     channels: int | None = Field(default=None, ge=1)
     max_ell: int | None = Field(default=None, ge=0, le=4)
     correlation: int | None = Field(default=None, ge=1, le=4)
     epochs: int | None = Field(default=None, ge=1)
+    first_frames: int | None = Field(default=None, ge=2)
     first_epochs: int = Field(default=15, ge=1)
     first_learning_rate: float = Field(default=0.01, gt=0)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from atomflow.distill import active_exam, active_students, errors_table, sample
 from atomflow.distill.active_config import ActiveConfig
-from atomflow.distill.active_stages import Say, ask_teacher, drawn, seconds, timed, write_chosen, write_json
+from atomflow.distill.active_stages import Say, ask_teacher, drawn, seconds, some_of, timed, write_chosen, write_json
 from atomflow.distill.distort import contact_ratio
-from atomflow.distill.frames import Frame, read_frames, write_frames
+from atomflow.distill.frames import Frame, read_frames
 
 #: what of ``seconds.json`` is not the loop's own cost
 CONTROL = "control"
@@ -127,23 +127,13 @@ class Round:
             alone: the student without the members that doubt.
         """
         own = [str(self.all / f"round-{k:02d}" / labels / "labelled.npz") for k in range(1, self.number + 1)]
-        learns = [*self._old(), *own]
-        members = 1 if alone else self.config.student.committee
-        students = active_students.next_committee(self.config, self.number, learns, before, members)
-        judges = [*self.config.labelled, *own, *active_exam.exam_sets(self.config, self.all)]
+        config = self.config
+        old = some_of(config.labelled, config.old_frames, [config.seed, self.number], self.folder / "old.npz")
+        learns = [*old, *own]
+        members = 1 if alone else config.student.committee
+        students = active_students.next_committee(config, self.number, learns, before, members)
+        judges = [*config.labelled, *own, *active_exam.exam_sets(config, self.all)]
         return active_students.train_committee(students, self.folder / home, judges, self.say)
-
-    def _old(self) -> list[str]:
-        """The sets that keep the student from forgetting."""
-        if self.config.old_frames is None or not self.config.labelled:
-            return list(self.config.labelled)
-        path = self.folder / "old.npz"
-        if not path.exists():
-            frames = [frame for file in self.config.labelled for frame in read_frames(file) if frame.split == "train"]
-            rng = np.random.default_rng([self.config.seed, self.number])
-            kept = np.sort(rng.choice(len(frames), min(self.config.old_frames, len(frames)), replace=False))
-            write_frames([frames[k] for k in kept], path)
-        return [str(path)]
 
     # --- what came of it --------------------------------------------------------------------------------------
 

@@ -75,6 +75,17 @@ def write_chosen(frames: Sequence[Frame], folder: Path, about: dict[str, Any]) -
         write_frames(frames, folder / "pool.npz", {"active": about})
 
 
+def some_of(labelled: Sequence[str], count: int | None, seed: Sequence[int], path: Path) -> list[str]:
+    """The labelled sets; with ``count``, ``path`` in their place, with so many of their training frames at random."""
+    if count is None or not labelled:
+        return list(labelled)
+    if not path.exists():
+        frames = [frame for file in labelled for frame in read_frames(file) if frame.split == "train"]
+        kept = np.sort(np.random.default_rng(seed).choice(len(frames), min(count, len(frames)), replace=False))
+        write_frames([frames[k] for k in kept], path)
+    return [str(path)]
+
+
 def ask_teacher(teacher: Teacher, pool: Path, folder: Path, say: Say) -> list[Frame]:
     """The frames of ``pool`` with the teacher's labels, in ``folder/labelled.npz``. A stop costs one frame at most."""
     path = folder / "labelled.npz"

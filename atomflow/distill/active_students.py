@@ -18,7 +18,7 @@ from typing import Any
 
 from atomflow.distill import train as training
 from atomflow.distill.active_config import ActiveConfig, ActiveStudent, Further
-from atomflow.distill.active_stages import write_json
+from atomflow.distill.active_stages import some_of, write_json
 from atomflow.distill.beginnings import portable_student, read_json, shape_of_portable, zero_of_energy_eV
 from atomflow.distill.config import StudentConfig
 from atomflow.errors import InputError, RunStopped
@@ -83,8 +83,10 @@ def _brought_along(config: ActiveConfig, home: Path, say: Say) -> Path:
             raise InputError(f"start_from: {config.start_from} brings no committee, and without labelled there is "
                              "nothing to train one on")
         shape = shape_of_portable(leader)
+        further = config.student.further or Further()
+        old = some_of(config.labelled, further.first_frames, [config.seed], home / "old.npz")
         for number in range(2, config.student.committee + 1):
-            member = _from_nothing(config, number, shape)
+            member = _from_nothing(config, number, shape).model_copy(update={"labelled": tuple(old)})
             names.append(_trained(member, home, number, config.student.committee, say).name)
     write_committee(home, names[0], names[1:])
     return home

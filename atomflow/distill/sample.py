@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ OXIDE_UNITS = {
     "P2O5": ("P",) * 2 + ("O",) * 5, "B2O3": ("B",) * 2 + ("O",) * 3,
 }
 Progress = Callable[[str], None]
+#: at most so often it is said how far sampling is
+TELL_EVERY_S = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +60,28 @@ def sample(config: SampleConfig, progress: Progress = lambda text: None) -> list
         InputError: a composition, crystal or potential that cannot be had.
     """
     frames: list[Frame] = []
+    begun = told = time.monotonic()
     for index, source in enumerate(config.sources):
         before = len(frames)
         for frame in _frames_of(source, config, index):
             frames.append(frame)
-            if len(frames) % 50 == 0:
-                progress(f"{len(frames)} frames")
+            if time.monotonic() - told > TELL_EVERY_S:
+                told = time.monotonic()
+                progress(_how_far(len(frames), config, told - begun))
         progress(f"source {index + 1} of {len(config.sources)} ({source.kind}): {len(frames) - before} frames")
     check_no_leakage(frames)
     return frames if config.keep is None else select_diverse(frames, config.keep)
+
+
+def _how_far(done: int, config: SampleConfig, spent_s: float) -> str:
+    """Frames so far, and where their number is known beforehand the time left, if the rest is like what was done."""
+    most = 0
+    for source in config.sources:
+        start, each = (source.start, len(source.gaps_steps)) if isinstance(source, DynamicsSource) else (source, 1)
+        if isinstance(start, CrystalSource):
+            return f"{done} frames"
+        most += start.systems * each
+    return f"{done} of at most {most} frames, {spent_s / done * (most - done) / 60:.1f} min left if all are alike"
 
 
 def write_pool(frames: list[Frame], folder: str | Path, config: SampleConfig) -> Path:
