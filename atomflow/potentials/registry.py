@@ -14,7 +14,7 @@ from atomflow.potentials.base import CommitteeMember
 
 PORTABLE_SUFFIX = ".mace.npz"
 #: What is used where no potential is named. It comes inside this package, so it needs no network.
-DEFAULT = "atomflow-nzsp-0"
+DEFAULT = "atomflow-nzsp-zbo"
 
 
 class Entry(StrictModel):
