@@ -103,7 +103,13 @@ def _measured(context: Context, side: Side, time_ps: float) -> Any:
     )
     positions = result["positions_A"][int(WARMING * len(result["positions_A"])) :]
     images = [ase.Atoms(cell.numbers, positions=frame, cell=cell.lattice_A, pbc=True) for frame in positions]
-    return measure(open_trajectory(images, frame_interval_fs=result["frame_interval_fs"], wrapped=False), pairs=PAIRS)
+    walk = open_trajectory(
+        images,
+        frame_interval_fs=result["frame_interval_fs"],
+        temperature_K=context.settings.order_temperature_K,
+        wrapped=False,
+    )
+    return measure(walk, pairs=PAIRS)
 
 
 def _overlap(a: Any, b: Any, r_max_A: float = 6.0) -> float:
