@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pymatgen")
 
-from atomflow.distill.card_checks import order  # noqa: E402
-from atomflow.distill.card_checks.crystal import NZSP, primitive  # noqa: E402
-from atomflow.distill.card_checks.section import Context  # noqa: E402
-from atomflow.distill.card_checks.settings import CardSettings  # noqa: E402
+from atomflow.distill.card_checks import order
+from atomflow.distill.card_checks.crystal import NZSP, primitive
+from atomflow.distill.card_checks.section import Context
+from atomflow.distill.card_checks.settings import CardSettings
 
 
 def shaken(amplitude_A, seed):
