@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # one thread a process, processes side by side: oversubscribed torch is many times slower
 export OMP_NUM_THREADS ?= 1
-WORKERS ?= $(shell nproc)
+WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc)
 
 .PHONY: install demo test test-all lint bench clean
 
