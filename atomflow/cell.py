@@ -288,10 +288,18 @@ def check_writable(path: str | Path) -> None:
 
 
 def for_extxyz(cell: Cell) -> ase.Atoms:
-    """ASE atoms for an extxyz file, whose reader takes one level of backslashes off (quotes, é and Å in provenance)."""
-    atoms = cell.to_ase()
-    atoms.info["atomflow_provenance"] = atoms.info["atomflow_provenance"].replace("\\", "\\\\")
-    return atoms
+    """ASE atoms for an extxyz file, with quotes, é and Å in the provenance kept (see :func:`escaped`)."""
+    return escaped(cell.to_ase())
+
+
+def escaped(atoms: ase.Atoms) -> ase.Atoms:
+    """A copy whose texts come back from an extxyz file as they are: its reader takes one level of backslashes off."""
+    copy = atoms.copy()
+    copy.calc = atoms.calc
+    for name, value in atoms.info.items():
+        if isinstance(value, str):
+            copy.info[name] = value.replace("\\", "\\\\")
+    return copy
 
 
 def write_cell(cell: Cell, path: str | Path) -> Path:

@@ -251,3 +251,18 @@ def test_offline_says_in_one_line_how_to_bring_the_file(monkeypatch, capsys):
     for part in ("Network is unreachable", "https://github.com/ACEsuit/", "cache/models/mace-mpa-0-medium.model",
                  "-p /path/to/mace-mpa-0-medium.model --trust-model"):
         assert part in line
+
+
+def test_texts_of_a_frame_survive_evaluation(tmp_path):
+    """A quote or a letter beyond ASCII in a cell's provenance: the evaluated file says the same and can be read."""
+    from ase.io import read
+
+    from atomflow.cell import Cell, read_cell, write_cell
+    from atomflow.potentials.evaluate import evaluate_file
+
+    note = {"note": 'a "quoted" word, Å and C:\\path'}
+    cell = Cell(np.array([18, 18]), np.array([[0.0, 0, 0], [3.8, 0, 0]]), np.eye(3) * 12, provenance=note)
+    write_cell(cell, tmp_path / "in.extxyz")
+    evaluate_file(load("lennard-jones-argon"), tmp_path / "in.extxyz", tmp_path / "out.extxyz")
+    assert read_cell(tmp_path / "out.extxyz").provenance == note
+    assert read(tmp_path / "out.extxyz").get_potential_energy() < 0

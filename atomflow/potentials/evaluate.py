@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.cell import escaped
 from atomflow.errors import InputError
 from atomflow.potentials.base import Evaluation, Potential
 from atomflow.potentials.edges import build_edges
@@ -114,7 +115,7 @@ def evaluate_file(
     try:
         with partial.open("w", encoding="utf-8") as file:
             for frame in evaluate_frames(potential, _frames(source)):
-                ase.io.write(file, frame, format="extxyz")
+                ase.io.write(file, escaped(frame), format="extxyz")
                 count += 1
                 if progress is not None:
                     progress(count)
