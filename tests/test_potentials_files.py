@@ -161,7 +161,7 @@ def test_a_name_wins_over_a_file_of_the_same_name(tmp_path, monkeypatch):
 
 
 def test_an_element_that_was_not_validated_is_said_but_not_refused():
-    identity = load(registry.DEFAULT).identity
+    identity = load("atomflow-nzsp-0").identity
     assert identity.unvalidated == ("B",)
     assert identity.caution(np.array([11, 40, 14, 15, 8, 30])) is None
     assert "not validated for cells with B" in identity.caution(np.array([5, 8, 30]))
