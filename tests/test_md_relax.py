@@ -10,6 +10,7 @@ import torch
 from md_toys import argon, lennard_jones, monoclinic_argon
 
 from atomflow import md
+from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
 
 
@@ -157,3 +158,27 @@ def test_a_journal_of_something_else_or_with_a_damaged_end_does_no_harm(tmp_path
         with pytest.raises(InputError, match="another process is relaxing this structure"):
             md.relax(cell, lennard_jones(), journal=journal)
     assert journal.read_bytes() == content
+
+
+def test_atoms_that_fall_into_one_another_are_no_result(monkeypatch):
+    """A spring of no length: learned potentials, too, may fall towards zero distance where they never were."""
+    from ase.calculators.calculator import Calculator, all_changes
+
+    from atomflow.potentials import ase_calculator
+
+    class Hole(Calculator):
+        implemented_properties = ("energy", "forces")
+
+        def __init__(self, potential):
+            super().__init__()
+            self.potential = potential
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            apart = atoms.positions[1] - atoms.positions[0]
+            self.results = {"energy": apart @ apart, "forces": 2 * np.array([apart, -apart])}
+
+    monkeypatch.setattr(ase_calculator, "BatchCalculator", Hole)
+    pair = Cell(np.array([18, 18]), np.array([[0.0, 0, 0], [3.8, 0, 0]]), np.eye(3) * 12)
+    with pytest.raises(RunFailed, match=r"Ar \(atom 0\) and Ar \(atom 1\) to 0\.\d\d Å from one another"):
+        md.relax(pair, lennard_jones())

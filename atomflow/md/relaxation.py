@@ -27,6 +27,8 @@ from atomflow.units import EV_PER_A3_IN_GPA
 if TYPE_CHECKING:
     from atomflow.potentials.ase_calculator import BatchCalculator
 
+#: Of the sum of covalent radii: no chemistry brings two atoms nearer than this.
+_FUSED = 0.5
 #: (step, energy_eV, largest force in eV/Å)
 Report = Callable[[int, float, float], None]
 
@@ -77,7 +79,7 @@ def relax(
             journal.
         OutOfMemory: of the GPU.
         RunStopped: only with a journal: SIGTERM, SIGINT or SIGUSR1 came.
-        RunFailed: a force or the energy became something that is not a number.
+        RunFailed: a force or the energy became something that is not a number, or two atoms fell into one another.
     """
     if not 0 < fmax_eV_per_A < math.inf or max_steps < 1:
         raise InputError("relaxation needs a positive, finite fmax_eV_per_A (--fmax) and at least one step")
@@ -141,6 +143,7 @@ def _relax(
         "cell_too": cell_too, "fmax_eV_per_A": fmax_eV_per_A, "converged": converged,
     }}
     relaxed = Cell(cell.numbers, atoms.positions, atoms.cell.array, cell.regions, cell.sites, provenance)
+    _check_apart(relaxed, identity.name)
     moved = relaxed.fractional - cell.fractional
     return relaxed, RelaxResult(
         converged=converged,
@@ -155,6 +158,19 @@ def _relax(
         stress_GPa=(atoms.get_stress(voigt=False) * EV_PER_A3_IN_GPA).tolist() if cell_too else None,
         cell_too=cell_too,
     )
+
+
+def _check_apart(cell: Cell, potential: str) -> None:
+    """No two atoms nearer than half a bond: where a potential was never trained, its energy may fall."""
+    from ase.data import covalent_radii
+    from ase.neighborlist import neighbor_list
+
+    first, second, distances_A = neighbor_list("ijd", cell.to_ase(), _FUSED * covalent_radii[cell.numbers])
+    if len(distances_A):
+        worst = int(np.argmin(distances_A))
+        names = [f"{cell.symbols[k]} (atom {k})" for k in (int(first[worst]), int(second[worst]))]
+        raise RunFailed(f"relaxing drove {names[0]} and {names[1]} to {distances_A[worst]:.2f} Å from one another, "
+                        f"where {potential} was never trained; begin from a cell without short contacts, or quench it")
 
 
 def _energy_and_fmax(atoms: Any) -> tuple[float, float]:
