@@ -1,4 +1,13 @@
-"""Training by the shorter way: mace-torch's own energies, forces, stress and slopes of the weights, to rounding."""
+"""Training by the shorter way: mace-torch's own energies, forces, stress and slopes of the weights, to rounding.
+
+And no training outlives the command that began it.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,3 +69,54 @@ def test_every_pair_is_kept_once():
     kept = {edge for edge, keep in zip(edges, once.tolist(), strict=True) if keep}
     assert 2 * len(kept) == len(edges)
     assert all(((i, j, *s) in kept) != ((j, i, *(-x for x in s)) in kept) for i, j, *s in edges)
+
+
+#: in mace-torch's place: a training that says who it is and then takes a minute
+ENDLESS = """
+import os, pathlib, time
+def main():
+    pathlib.Path("begun.partial").write_text(str(os.getpid()))
+    os.replace("begun.partial", "begun")
+    time.sleep(60)
+"""
+BEGIN = """
+import pathlib
+from atomflow.distill import train
+from atomflow.distill.config import StudentConfig
+config = StudentConfig(name="toy", labelled=("l",), elements=("O", "Na"), trained_for="tests")
+train._run(["--name=toy"], config, pathlib.Path(), print)
+"""
+
+
+def waited_for(what, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not what() and time.monotonic() < until:
+        time.sleep(0.05)
+    return what()
+
+
+def test_a_training_ends_when_the_command_that_began_it_is_killed_outright(tmp_path):
+    (tmp_path / "mace" / "cli").mkdir(parents=True)
+    (tmp_path / "mace" / "modules").mkdir()
+    (tmp_path / "mace" / "__init__.py").touch()
+    (tmp_path / "mace" / "cli" / "run_train.py").write_text(ENDLESS)
+    (tmp_path / "mace" / "modules" / "models.py").write_text("class ScaleShiftMACE:\n    forward = None\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    begun = tmp_path / "begun"
+    with subprocess.Popen([sys.executable, "-c", BEGIN], cwd=tmp_path, env=environment) as parent:
+        assert waited_for(begun.exists)
+        parent.kill()
+    training = int(begun.read_text())
+    try:
+        assert waited_for(lambda: not is_there(training), 10.0)
+    finally:
+        if is_there(training):
+            os.kill(training, 9)
+
+
+def is_there(process):
+    """Whether it runs; one that ended and that nobody has asked about yet (a zombie) does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -5,6 +5,9 @@ One option more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts from
 Training is mace-torch's own: data, loss, optimiser, schedule, checkpoints. Only the pass from positions to energy,
 forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace_scalar`, which gives the
 same numbers to rounding in a half to a third of the time. Models that do not fit it are trained as they always were.
+
+Whoever started it and reads its output may be killed outright: it then ends, too, for the checkpoints that it would go
+on writing are those of the training to come.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from atomflow.distill.signals import end_with_reader
 from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.mace_scalar import ScalarMace, fits
 
@@ -106,6 +110,7 @@ def install_growth(start: str) -> None:
 
 
 def main() -> None:
+    end_with_reader()
     from mace.cli.run_train import main as run
 
     starts = [option.partition("=")[2] for option in sys.argv if option.startswith(_GROW)]

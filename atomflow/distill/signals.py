@@ -1,9 +1,16 @@
-"""A signal meant for this process: passed on to the child that does its work, or an end that can be resumed."""
+"""A signal meant for this process: passed on to the child that does its work, or an end that can be resumed.
+
+And a child whose parent was killed outright, which no signal tells it: it ends itself.
+"""
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,3 +60,21 @@ class signals_to:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+
+
+def end_with_reader(descriptor: int = 1) -> None:
+    """From now on this process gets SIGTERM when nobody is left to read the pipe that ``descriptor`` writes to.
+
+    The parent that started it, and reads what it says, is then gone, were it by ``kill -9``. Anything but a pipe has
+    no such reader and ends nothing: what is started by hand, under nohup say, goes on.
+    """
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return
+    watch = select.poll()
+    watch.register(descriptor, 0)  # no event but those that need no asking for: the other end is closed
+
+    def wait() -> None:
+        watch.poll()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="end_with_reader", daemon=True).start()
