@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from atomflow.potentials import mace_products
+from atomflow.potentials.repulsion import CloseBonds
 
 _BLOCKS = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
 
@@ -28,7 +29,7 @@ def fits(model: Any) -> bool:
     """Whether the model is built of the parts that this file knows how to shorten."""
     if type(model).__name__ != "ScaleShiftMACE":
         return False
-    if any(hasattr(model, part) for part in ("pair_repulsion", "joint_embedding")):
+    if hasattr(model, "joint_embedding"):
         return False
     for block in model.interactions:
         if type(block).__name__ not in _BLOCKS or hasattr(block, "conv_fusion"):
@@ -107,6 +108,7 @@ class ScalarMace:
             mace_products.PolynomialProduct(product) if mace_products.fits(product) else product
             for product in model.products
         ]
+        self.repulsion = CloseBonds(model) if hasattr(model, "pair_repulsion") else None
 
     def node_energies(
         self, node_attrs: Tensor, heads: Tensor, first: Tensor, second: Tensor, vectors: Tensor
@@ -137,6 +139,9 @@ class ScalarMace:
             collected.append(features)
         sources = collected[-1:] if len(model.readouts) == 1 else collected
         read = [readout(x, heads)[everyone, heads] for readout, x in zip(model.readouts, sources, strict=True)]
+        pushed = self.repulsion and self.repulsion.node_energies(node_attrs, first, second, lengths)
+        if pushed is not None:
+            read.append(pushed)
         energies = model.scale_shift(torch.stack(read).sum(0), heads)
         isolated = model.atomic_energies_fn(node_attrs)[everyone, heads]
         return isolated.double() + energies.double()
