@@ -17,7 +17,9 @@ from atomflow.md.config import MDConfig
 from atomflow.md.lammps import write_lammps
 from atomflow.potentials.evaluate import evaluate_cells
 from atomflow.potentials.lammps import pair_style
+from atomflow.potentials.mace import from_module
 from atomflow.potentials.pair import LennardJones
+from atomflow.potentials.repulsion import with_repulsion
 from atomflow.runs.lammps import data_text, turned
 
 LMP = shutil.which("lmp")
@@ -199,10 +201,14 @@ class Ghosts:
 
 
 def test_the_models_written_for_lammps_are_the_model(tmp_path):
-    """Both forms of MACE, fed as LAMMPS feeds them, give the engine's energy and forces."""
+    """Both forms of MACE, fed as LAMMPS feeds them, give the engine's energy and forces; a repulsion goes along."""
     cell = somewhere_askew(build_nzsp(primitive=True))
-    mace = potentials.load("atomflow-nzsp-0", device="cpu", dtype="float64")
+    plain = potentials.load("atomflow-nzsp-0", device="cpu", dtype="float64")
+    radii = dict.fromkeys(plain.identity.elements, 1.0)  # so wide that the crystal's own bonds are repelled
+    mace = from_module(with_repulsion(plain.model, radii), name="repelling", sha256="0" * 64, source="here",
+                       device="cpu", dtype="float64")
     energy, forces = engine(mace, cell)
+    assert energy > engine(plain, cell)[0] + 1
     elements = list(cell.composition)
     style = pair_style(mace, elements, tmp_path, "mliap")
     assert style.lines[1] == f"pair_coeff * * {' '.join(elements)}"
