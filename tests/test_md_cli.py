@@ -37,6 +37,25 @@ def test_md_prints_one_json_object_and_its_progress_elsewhere(cell, tmp_path, ca
     out = capsys.readouterr()
     assert "nothing to resume" in out.err
     assert "energy drift" in out.out
+    summary = manifest["summary"]
+    assert f"potential energy: {summary['potential_energy_mean_eV']:.6g}"[:22] in out.out
+    assert summary["temperature_error_K"] is None  # of six rows
+
+
+def test_means_come_with_their_standard_errors_potential_and_cell(cell, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run(["md", cell, *LJ, "-T", "40", "--time-ps", "0.4", "--ensemble", "npt", "-o", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("done: 21 frames, 0.4 ps of Ar4 with lennard-jones-argon (")
+    for start in ("temperature: ", "potential energy: -", "volume: ", "pressure: "):
+        (line,) = [line for line in lines if line.startswith(start)]
+        mean, _, error = line.removeprefix(start).split(" ")[0:3]
+        assert 0 < float(error) < 100
+        assert float(mean)
+    assert "one standard error" in "".join(lines)
+    assert run(["md", cell, *LJ, "-T", "40", "--temperature-end", "60", "--time-ps", "0.4", "-o", str(tmp_path / "r"),
+                "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["temperature_error_K"] is None  # of a ramp
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ def test_a_run_stores_production_frames_equilibration_thermo_and_a_summary(tmp_p
     assert np.all(np.diff(thermo["time_fs"]) == 20.0)
     summary = manifest["summary"]
     assert 40 < summary["temperature_mean_K"] < 80
+    production = thermo["temperature_K"][thermo["time_fs"] >= 0]
+    assert summary["temperature_error_K"] > production.std(ddof=1) / np.sqrt(51)  # rows remember each other
+    assert summary["potential_energy_error_eV"] > 0
     assert abs(summary["energy_drift_meV_per_atom_per_ps"]) < 0.05
     assert summary["volume_mean_A3"] == pytest.approx(cell.volume_A3)
     assert manifest["progress"]["step"] == 600
@@ -269,9 +272,10 @@ def test_a_failing_member_ends_alone(tmp_path):
 def test_a_run_warns_of_what_its_reader_should_know(tmp_path):
     cold = md.run(argon(2), lennard_jones(), config(ensemble="nve", equilibration_ps=0.0, time_ps=0.1), tmp_path / "a")
     assert "half of the kinetic energy" in cold["warnings"][0]
-    summary = {"temperature_mean_K": 63.0, "energy_drift_meV_per_atom_per_ps": -1.5}
+    summary = {"temperature_mean_K": 63.0, "temperature_error_K": 0.9, "energy_drift_meV_per_atom_per_ps": -1.5}
     off, drifting = remarks(summary, config(time_ps=20.0))[::-1]
-    assert "63 K is 5.0 % above the target 60 K" in off
+    assert "63 ± 0.9 K is 5.0 % above the target 60 K" in off
+    assert remarks({**summary, "temperature_error_K": 1.1}, config(time_ps=20.0)) == [drifting]  # by chance
     assert "drifts by -1.50 meV/atom/ps" in drifting
     assert remarks(summary, config(time_ps=0.5)) == []
     assert "volume_std_A3" not in cold["summary"]

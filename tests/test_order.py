@@ -15,7 +15,7 @@ from atomflow.cli.main import run
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.order import accept, measure
-from atomflow.order.blocks import estimate
+from atomflow.order.blocks import estimate, standard_error
 from atomflow.order.glass import judge, targets
 from atomflow.order.neighbours import pairs
 from atomflow.order.rdf import radial_distribution
@@ -141,6 +141,31 @@ def test_intervals_of_correlated_frames_cover_the_mean():
             covered[replicas] += estimate(runs).overlaps(1.0, 1.0)
     assert 0.91 < covered[1] / 400 < 0.98
     assert 0.92 < covered[3] / 400 < 0.98
+
+
+def remembering(rng, runs, rows, memory):
+    """Rows of variance one that remember each other: an autoregressive process whose sum of correlations is known."""
+    phi = (memory - 1) / (memory + 1)  # so that ``memory`` rows count as one
+    values = np.empty((runs, rows))
+    values[:, 0] = rng.normal(size=runs)
+    for k in range(1, rows):
+        values[:, k] = phi * values[:, k - 1] + np.sqrt(1 - phi**2) * rng.normal(size=runs)
+    return values
+
+
+@pytest.mark.parametrize(("rows", "memory"), [(1000, 1.0), (2000, 20.0), (200, 50.0)])
+def test_the_standard_error_of_a_mean_is_what_means_scatter_by(rows, memory):
+    values = remembering(np.random.default_rng(1), 600, rows, memory)
+    claimed = np.sqrt(np.mean([standard_error(run, memory) ** 2 for run in values]))
+    assert 0.85 < claimed / values.mean(axis=1).std() < 1.35
+    plain = np.sqrt(np.mean([standard_error(run) ** 2 for run in values]))
+    if rows < 5 * memory:  # blocks alone do not know how long it remembers
+        assert plain < 0.8 * claimed
+
+
+def test_few_rows_have_no_standard_error():
+    assert standard_error(np.arange(9.0)) is None
+    assert standard_error(np.ones(50)) is None
 
 
 def glass_like(rng, density_scale=1.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,12 @@ def _report(manifest: dict[str, Any], json_: bool) -> None:
     if json_:
         output.emit_json(manifest)
         return
-    summary, config = manifest["summary"], manifest["config"]
-    output.show(f"{manifest['state']}: {manifest['progress']['frames']} frames, {config['time_ps']:g} ps")
-    lines = {
-        "temperature": ("temperature_mean_K", "temperature_std_K", "K"),
-        "volume": ("volume_mean_A3", "volume_std_A3", "Å³"),
-    }
-    for label, (mean, spread, unit) in lines.items():
-        if summary.get(mean) is not None:
-            scatter = f" ± {summary[spread]:.3g} (standard deviation)" if summary.get(spread) is not None else ""
-            output.show(f"{label}: {summary[mean]:.6g}{scatter} {unit}")
-    if summary.get("pressure_mean_GPa") is not None:
-        output.show(f"pressure: {summary['pressure_mean_GPa']:.4g} GPa (mean)")
+    summary, config, identity = manifest["summary"], manifest["config"], manifest["potential"]
+    output.show(f"{manifest['state']}: {manifest['progress']['frames']} frames, {config['time_ps']:g} ps of "
+                f"{manifest['cell']['formula']} with {identity['name']} ({identity['sha256'][:12]}, "
+                f"{identity['dtype']})")
+    for line in _means(summary):
+        output.show(line)
     if summary.get("energy_drift_meV_per_atom_per_ps") is not None:
         output.show(f"energy drift: {summary['energy_drift_meV_per_atom_per_ps']:+.4f} meV/atom/ps")
     if summary.get("doubt_looks"):
@@ -140,3 +135,26 @@ def _report(manifest: dict[str, Any], json_: bool) -> None:
                     f"{summary['force_spread_max_eV_per_A']:.3f} eV/Å largest, of {summary['doubt_looks']} looks")
     if summary.get("ns_per_day") is not None:
         output.show(f"speed: {summary['steps_per_s']:.2f} steps/s, {summary['ns_per_day']:.3g} ns/day")
+
+
+def _means(summary: dict[str, Any]) -> list[str]:
+    """Means over production with their standard errors, a line each."""
+    lines = []
+    for label, name, unit in (("temperature", "temperature", "K"), ("potential energy", "potential_energy", "eV"),
+                              ("volume", "volume", "Å³"), ("pressure", "pressure", "GPa")):
+        mean, error, scatter = (summary.get(f"{name}_{what}_{unit.replace('Å³', 'A3')}")
+                                for what in ("mean", "error", "std"))
+        if mean is None:
+            continue
+        number = f"{mean:.6g}" if error is None else _with_error(mean, error)
+        instants = "" if scatter is None else f"; instants scatter by {scatter:.3g} {unit}"
+        lines.append(f"{label}: {number} {unit}{instants}")
+    if any(" ± " in line for line in lines):
+        lines[-1] += "\n± is one standard error of the mean, over blocks and with the memory of the thermostat"
+    return lines
+
+
+def _with_error(mean: float, error: float) -> str:
+    """Both to the second digit of the error."""
+    decimals = max(0, 1 - floor(log10(error)))
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"

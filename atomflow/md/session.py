@@ -311,7 +311,7 @@ class Session:
         }
         run = runs.open_run(member.writer.folder)
         thermo, cell = run.thermo(), run.initial_cell()
-        summary = summarize(thermo, member.n_atoms)
+        summary = summarize(thermo, member.n_atoms, member.config)
         doubt = doubt_summary(thermo, warn_limit(run.potential or {}, member.config), cell)
         for remark in [*remarks(summary, member.config), doubt_remark(doubt, cell)]:
             if remark is not None:

@@ -45,6 +45,23 @@ def estimate(replicas: Sequence[np.ndarray], level: float = 0.95) -> Estimate:
     return Estimate(value, value - half, value + half, level)
 
 
+def standard_error(values: np.ndarray, memory: float = 1.0) -> float | None:
+    """Standard error of the mean of (n,) rows of one run; None of fewer than ten, or of rows that are all the same.
+
+    The larger of what five blocks say and of what n / ``memory`` independent rows would: blocks shorter than the memory
+    agree with one another by memory alone.
+
+    Args:
+        memory: so many rows count as one, where that is known beforehand. Of a run that is not several times longer no
+            error can be known, and what is given is how far its rows scatter.
+    """
+    if len(values) < 2 * BLOCKS:
+        return None
+    blocks = block_means(values).std(ddof=1) / np.sqrt(BLOCKS)
+    independent = values.std(ddof=1) / np.sqrt(max(1.0, len(values) / memory))
+    return float(max(blocks, independent)) or None
+
+
 def _nanmean(values: np.ndarray) -> np.ndarray | float:
     good = np.isfinite(values)
     count = good.sum(axis=0)
