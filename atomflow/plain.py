@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,14 @@ class Shown:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self.text())
+
+
+def named(potential: Mapping[str, Any] | None) -> str:
+    """A potential's identity in a few words: its name, the beginning of its checksum and its precision."""
+    if not potential:
+        return "an unknown potential"
+    more = ", ".join(str(part) for part in (str(potential.get("sha256") or "")[:12], potential.get("dtype")) if part)
+    return f"{potential.get('name')} ({more})" if more else str(potential.get("name"))
 
 
 def table(rows: list[list[str]], header: list[str], width: int | None = None) -> str:

@@ -7,7 +7,6 @@ import pytest
 from synthetic import ordered_cell, write_run
 
 from atomflow.cell import Cell
-from atomflow.cli.impedance import _ceramics_text
 from atomflow.cli.main import run
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
@@ -83,7 +82,7 @@ def test_the_puzzle_is_put_in_words(result):
         "layer b over layer a: < 3 (within the intervals)", "layer c over layer a: < 0.4 (beyond the intervals)"]
     assert _ratios("layer", {"b": Estimate(1.0, 0.5, 2.0), "a": Estimate.upper_limit(3.0)}) == [
         "layer b over layer a: not known"]
-    said = _ceramics_text(result)
+    said = result.text()
     assert "synthetic random walk at 800 K" in said
     assert "> " in said
 

@@ -24,14 +24,15 @@ from atomflow.campaign.slurm import submit
 from atomflow.campaign.state import CampaignStatus, status
 from atomflow.campaign.tasks import Extension
 from atomflow.errors import InputError, RunFailed
+from atomflow.plain import Shown
 from atomflow.runs.manifest import read_manifest
 from atomflow.units import BOLTZMANN_EV_PER_K
 
 Runner = Callable[[CampaignConfig, Path], Any]
 
 
-@dataclass
-class ExtensionResult:
+@dataclass(repr=False)
+class ExtensionResult(Shown):
     """How :func:`extend` ended.
 
     Attributes:

@@ -20,6 +20,7 @@ from atomflow.campaign.state import duration
 from atomflow.campaign.tasks import Task, expand, relaxation
 from atomflow.cell import Cell
 from atomflow.md.config import MDConfig
+from atomflow.plain import Shown, table
 from atomflow.quench import QuenchConfig, stages
 from atomflow.units import FS_PER_PS
 
@@ -31,8 +32,8 @@ TIMED_STEPS, TIMED_RELAXATION_STEPS = 4, 2
 _BYTES_PER_COORDINATE = 4
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """What :func:`plan` found.
 
     Attributes:
@@ -67,10 +68,12 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def __repr__(self) -> str:
+        return (f"<Plan {self.name}: {len(self.tasks)} tasks with {self.potential['name']}, about "
+                f"{duration(3600 * self.hours)} on {self.processes} processes>")
+
     def text(self) -> str:
         """A table and three lines for people."""
-        from atomflow.plain import table
-
         rows = [[task.id, str(task.n_atoms), f"{task.steps_total}", f"{task.n_frames}",
                  duration(task.steps_total * self.seconds_per_step[task.structure])] for task in self.tasks]
         speeds = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in self.seconds_per_step.items())

@@ -13,6 +13,7 @@ from atomflow.campaign import folder as places
 from atomflow.campaign.estimates import PATIENCE_S, StructureEstimate, estimates
 from atomflow.campaign.queue import NOWHERE, NoAnswer, Place, in_queue
 from atomflow.errors import InputError
+from atomflow.plain import Shown, table
 from atomflow.runs.lock import holder
 from atomflow.runs.manifest import read_manifest
 
@@ -46,8 +47,8 @@ class TaskStatus:
     warning: str | None
 
 
-@dataclass(frozen=True)
-class CampaignStatus:
+@dataclass(frozen=True, repr=False)
+class CampaignStatus(Shown):
     """A campaign now.
 
     Attributes:
@@ -97,10 +98,11 @@ class CampaignStatus:
             parts.append(f"about {duration(self.seconds_left)} left")
         return ", ".join(parts)
 
+    def __repr__(self) -> str:
+        return f"<CampaignStatus {self.name}: {self.line()}>"
+
     def text(self) -> str:
         """A table for people."""
-        from atomflow.plain import table
-
         rows = [[task.id, task.state, f"{100 * task.progress:.0f} %",
                  duration(task.seconds_left) if task.seconds_left is not None else "", task.warning or ""]
                 for task in self.tasks]

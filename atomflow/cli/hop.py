@@ -93,7 +93,8 @@ def hop(
     if json_:
         output.emit_json({**result.to_json(), **extra})
         return
-    output.show(_text(result, extra))
+    parts = [result, extra["network"], extra["beside"]]
+    output.show("\n\n".join(part.text() for part in parts if part is not None))
 
 
 def _check_campaign(folder: Path) -> None:
@@ -119,37 +120,3 @@ def _write(result: HopResult, extra: dict[str, Any], out: Path) -> None:
 
     draw(out / "barrier.png", paint)
 
-
-def _text(result: HopResult, extra: dict[str, Any]) -> str:
-    from atomflow.plain import table
-
-    start, end = result.names
-    lines = [f"{start} → {end}, {result.length_A:.2f} Å, {result.targets} such vacant sites: barrier "
-             f"{result.barrier_eV:.3f} eV, back {result.reverse_eV:.3f} eV"]
-    if result.attempt_THz is not None:
-        lines.append(f"attempt frequency {result.attempt_THz:.3g} THz ({result.n_vibrating} atoms vibrate)")
-        rows = [[f"{r['temperature_K']:g}", f"{r['rate_per_ps']:.3g}", f"{r['diffusivity_cm2_per_s']:.3g}"]
-                for r in result.rates]
-        lines.append(table(rows, ["T/K", "rate, 1/ps", "D of such hops alone, cm²/s"]))
-    warnings = list(result.warnings)
-    if extra["network"] is not None:
-        found = extra["network"]
-        ions = (f"; times {found.vacancies_per_ion:.2f} vacancies per ion" if found.vacancies_per_ion else "")
-        sure = (f"; barriers ± {found.barrier_error_eV:g} eV (one standard error)" if found.barrier_error_eV else "")
-        lines.append(f"\na lone {found.walker} on {found.n_sites} sites, {found.n_hops} hops{ions}{sure}")
-        lines.append(table([[f"{r['temperature_K']:g}", f"{r['diffusivity_cm2_per_s']:.3g}",
-                             f"{r['uncorrelated_cm2_per_s']:.3g}",
-                             f"{r['tracer_cm2_per_s']:.2g}"]
-                            for r in found.rows],
-                           ["T/K", f"D of the {found.walker}, cm²/s", "without memory", "D of the ions"]))
-        warnings += found.warnings
-    if extra["beside"] is not None:
-        compared = extra["beside"]
-        lines.append("\n" + table([[r.structure, f"{r.temperature_K:.0f}", f"{r.md_cm2_per_s:.2g}",
-                                    f"{r.harmonic_cm2_per_s:.2g}", f"{r.ratio:.2g}"] for r in compared.rows],
-                                  ["structure", "T/K", "D of MD, cm²/s", "harmonic", "ratio"]))
-        lines += [f"{name}: Ea {energy:.2f} eV of MD, {'unknown' if slope is None else f'{slope:.2f} eV'} harmonic"
-                  for name, (energy, slope) in compared.energies.items()]
-        lines += [f"limit: {text}" for text in compared.limits]
-        warnings += compared.warnings
-    return "\n".join(lines + [f"warning: {text}" for text in warnings])

@@ -11,7 +11,6 @@ from atomflow.cli.options import Json
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
-    from atomflow.estimate import Estimate
     from atomflow.impedance import CeramicsResult, Layer, Spectrum
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
@@ -98,32 +97,11 @@ def _campaign(folder: Path, temperature: float, grain_size_um: float, relative_d
     if json_:
         output.emit_json(result)
         return
-    output.show(_ceramics_text(result))
+    output.show(result.text())
 
 
 #: Farther from 25 °C the publication's conductivities are not drawn beside.
 _NEAR_ROOM_K = 5.0
-
-
-def _ceramics_text(result: CeramicsResult) -> str:
-    from atomflow.plain import table
-
-    def resistance(estimate: Estimate) -> str:
-        return f"> {estimate.low:.3g}" if estimate.value is None and estimate.low is not None else f"{estimate:.3g}"
-
-    rows = [[row.grain, row.layer, f"{row.grain_S_per_cm:.2g}",
-             "-" if row.layer_S_per_cm2 is None else f"{row.layer_S_per_cm2:.2g}", resistance(row.R_b_ohm_cm2),
-             "-" if row.layer_S_per_cm2 is None else resistance(row.R_gb_ohm_cm2), f"{row.total_S_per_cm:.2g}"]
-            for row in result.ceramics]
-    printed = result.publication
-    lines = [f"{', '.join(result.potentials)} at {result.temperature_K:g} K; grains of {result.grain_size_um:g} µm, "
-             f"relative density {result.relative_density:g}, disc of {result.thickness_cm:.4g} cm",
-             table(rows, ["grain", "layer", "σ grain, S/cm", "G layer, S/cm²", "R_b, Ω cm²", "R_gb, Ω cm²",
-                          "σ total, S/cm"]),
-             f"publication at 25 °C: bare R_b {printed['R_b_bare_ohm_cm2']:g}, R_gb {printed['R_gb_bare_ohm_cm2']:g} "
-             f"Ω cm², σ {printed['total_bare_S_per_cm']:.3g}; x = 0.2: σ {printed['total_x0.2_S_per_cm']:.3g} S/cm"]
-    lines += list(result.notes)
-    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])
 
 
 def _draw_ceramics(result: CeramicsResult, out: Path) -> None:

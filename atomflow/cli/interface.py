@@ -49,7 +49,7 @@ def search(
       atomflow interface search gb.extxyz -p atomflow-nzsp-0 -o search/
     """
     from atomflow.cell import read_cell
-    from atomflow.cli import interface_text, output
+    from atomflow.cli import output
     from atomflow.cli.files import write_json
     from atomflow.cli.loading import load_potential, set_threads, warn_of
     from atomflow.md.signals import StopRequest
@@ -72,9 +72,9 @@ def search(
     if json_:
         output.emit_json(result)
         return
-    output.show(interface_text.search_text(found))
+    output.show(found.text())
     if energy is not None:
-        output.show(interface_text.energy_text(energy))
+        output.show(energy.text())
     output.show(f"lowest: {out / 'best.extxyz'}")
 
 
@@ -102,7 +102,7 @@ def energy(
       atomflow interface energy slab.extxyz -p atomflow-nzsp-0 --thicker
     """
     from atomflow.cell import check_writable, read_cell, write_cell
-    from atomflow.cli import interface_text, output
+    from atomflow.cli import output
     from atomflow.cli.loading import load_potential, set_threads, warn_of
 
     start, crystal = read_cell(cell), None if bulk is None else read_cell(bulk)
@@ -125,7 +125,7 @@ def energy(
     if json_:
         output.emit_json(found)
         return
-    output.show(interface_text.energy_text(found))
+    output.show(found.text())
 
 
 @app.command()
@@ -150,7 +150,7 @@ def adhesion(
       atomflow interface adhesion contact.extxyz -p atomflow-nzsp-zbo
     """
     from atomflow.cell import check_writable, write_cell
-    from atomflow.cli import interface_text, output
+    from atomflow.cli import output
     from atomflow.cli.build_parts import cell_of
     from atomflow.cli.loading import load_potential, set_threads, warn_of
 
@@ -168,7 +168,7 @@ def adhesion(
     if json_:
         output.emit_json(found)
         return
-    output.show(interface_text.adhesion_text(found))
+    output.show(found.text())
 
 
 @app.command("compare-dft")
@@ -200,7 +200,7 @@ def compare_dft(
       atomflow interface compare-dft -p atomflow-nzsp-0 -o beside-dft/
       atomflow interface compare-dft -p atomflow-nzsp-0 -o beside-dft/ --no-searches
     """
-    from atomflow.cli import interface_text, output
+    from atomflow.cli import output
     from atomflow.cli.files import write_json
     from atomflow.cli.loading import load_potential, set_threads
     from atomflow.md.signals import StopRequest
@@ -220,7 +220,7 @@ def compare_dft(
     if json_:
         output.emit_json(found)
         return
-    output.show(interface_text.comparison_text(found))
+    output.show(found.text())
 
 
 def _plane(text: str) -> tuple[int, int, int]:

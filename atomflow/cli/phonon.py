@@ -59,7 +59,7 @@ def phonon(
     if json_:
         output.emit_json(result)
         return
-    output.show(_text(result))
+    output.show(result.text())
 
 
 def _repeats(text: str | None) -> list[int] | None:
@@ -93,15 +93,3 @@ def _write(result: PhononResult, out: Path) -> None:
 
     draw(out / "bands.png", paint)
 
-
-def _text(result: PhononResult) -> str:
-    lines = [f"{result.formula}: {result.n_displacements} displacements, supercell "
-             f"{'x'.join(map(str, result.supercell))}, {result.primitive_atoms} atoms in the primitive cell",
-             f"acoustic modes at Γ: {result.acoustic_THz:.3f} THz; highest frequency there "
-             f"{result.gamma_THz.max():.2f} THz",
-             f"at {result.temperature_K:g} K: heat capacity {result.heat_capacity_J_per_mol_K:.1f} J/mol/K, "
-             f"free energy {result.free_energy_eV:.4f} eV, zero-point energy {result.zero_point_eV:.4f} eV "
-             "(primitive cell)",
-             f"imaginary modes: {len(result.imaginary) or 'none'}"]
-    lines += [f"  {mode.name}" for mode in result.imaginary[:12]]
-    return "\n".join(lines + [f"warning: {text}" for text in result.warnings])

@@ -54,8 +54,4 @@ def relax(
     if json_:
         output.emit_json({**result.to_json(), "potential": chosen.identity.model_dump(mode="json"), "out": out})
         return
-    ended = "converged" if result.converged else "NOT converged"
-    output.show(f"{ended} in {result.steps} steps with {chosen.identity.name}")
-    output.show(f"energy: {result.energy_before_eV:.6f} → {result.energy_after_eV:.6f} eV")
-    output.show(f"largest force: {result.fmax_before_eV_per_A:.4f} → {result.fmax_eV_per_A:.4f} eV/Å")
-    output.show(f"volume: {result.volume_before_A3:.3f} → {result.volume_after_A3:.3f} Å³")
+    output.show(f"{chosen.identity.name}: {result}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from atomflow.compare.ours import Series, estimate, series, temperature_K
 from atomflow.compare.targets import Kind, Target, targets
 from atomflow.estimate import Estimate
 from atomflow.paper.model import Paper, load
+from atomflow.plain import Shown, table
 from atomflow.units import SIEMENS_PER_MILLISIEMENS
 
 _GROUP_KEYS: dict[Kind, str] = {
@@ -73,13 +75,24 @@ class Row:
         }
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """All rows of a campaign, and the notes that go with them."""
 
     campaign: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = NOTES
+
+    def text(self) -> str:
+        """How the rows are judged, and those of them that have a number of ours; ``atomflow compare`` says why."""
+        counts = Counter(row.verdict for row in self.rows)
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        lines = [f"{self.campaign} beside the publication, {len(self.rows)} rows: {verdicts}"]
+        rows = [[row.structure, row.target.quantity, row.target.reading or "", row.target.shown, f"{row.ours}",
+                 row.verdict] for row in self.rows if row.ours is not None]
+        if rows:
+            lines.append(table(rows, ["structure", "quantity", "reading", "paper or literature", "ours", "verdict"]))
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         return {

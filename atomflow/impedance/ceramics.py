@@ -26,6 +26,7 @@ from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.paper import formulas
 from atomflow.paper import quantities as q
+from atomflow.plain import Shown, table
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K
 from atomflow.transport.campaign import analyze_campaign
 from atomflow.transport.campaign_result import Arrhenius, CampaignResult
@@ -62,8 +63,8 @@ class Ceramic:
         return dict(self.__dict__)
 
 
-@dataclass(frozen=True)
-class CeramicsResult:
+@dataclass(frozen=True, repr=False)
+class CeramicsResult(Shown):
     """All combinations; ``publication``: what it prints of the bare cell and of x = 0.2."""
 
     temperature_K: float
@@ -75,6 +76,26 @@ class CeramicsResult:
     potentials: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
+
+    def text(self) -> str:
+        """For people, as ``atomflow impedance --from`` prints it."""
+        def resistance(estimate: Estimate) -> str:
+            return f"> {estimate.low:.3g}" if estimate.value is None and estimate.low is not None else f"{estimate:.3g}"
+
+        rows = [[row.grain, row.layer, f"{row.grain_S_per_cm:.2g}",
+                 "-" if row.layer_S_per_cm2 is None else f"{row.layer_S_per_cm2:.2g}", resistance(row.R_b_ohm_cm2),
+                 "-" if row.layer_S_per_cm2 is None else resistance(row.R_gb_ohm_cm2), f"{row.total_S_per_cm:.2g}"]
+                for row in self.ceramics]
+        printed = self.publication
+        lines = [f"{', '.join(self.potentials)} at {self.temperature_K:g} K; grains of {self.grain_size_um:g} µm, "
+                 f"relative density {self.relative_density:g}, disc of {self.thickness_cm:.4g} cm",
+                 table(rows, ["grain", "layer", "σ grain, S/cm", "G layer, S/cm²", "R_b, Ω cm²", "R_gb, Ω cm²",
+                              "σ total, S/cm"]),
+                 f"publication at 25 °C: bare R_b {printed['R_b_bare_ohm_cm2']:g}, "
+                 f"R_gb {printed['R_gb_bare_ohm_cm2']:g} Ω cm², "
+                 f"σ {printed['total_bare_S_per_cm']:.3g}; x = 0.2: σ {printed['total_x0.2_S_per_cm']:.3g} S/cm"]
+        lines += list(self.notes)
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "ceramics", **self.__dict__}

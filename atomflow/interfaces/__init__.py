@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atomflow.interfaces.dft import Comparison, compare_dft
+    from atomflow.interfaces.comparison import Comparison
+    from atomflow.interfaces.dft import compare_dft
     from atomflow.interfaces.energy import InterfaceEnergy, boundary_energy, surface_energy
     from atomflow.interfaces.separation import Adhesion, adhesion
     from atomflow.interfaces.translation import SearchConfig, SearchResult, search
 
 _HOMES = {
-    "Adhesion": "separation", "adhesion": "separation", "Comparison": "dft", "compare_dft": "dft",
+    "Adhesion": "separation", "adhesion": "separation", "Comparison": "comparison", "compare_dft": "dft",
     "InterfaceEnergy": "energy", "boundary_energy": "energy", "surface_energy": "energy",
     "SearchConfig": "translation", "SearchResult": "translation", "search": "translation",
 }  # fmt: skip

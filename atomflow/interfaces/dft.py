@@ -18,6 +18,7 @@ from atomflow.build.surface import build_slab
 from atomflow.cell import Cell, read_cell
 from atomflow.config import StrictModel, parse, read_yaml
 from atomflow.errors import InputError
+from atomflow.interfaces.comparison import Comparison, Row
 from atomflow.interfaces.energy import InterfaceEnergy, boundary_energy, surface_energy, with_thicker
 from atomflow.interfaces.journal import Journal
 from atomflow.interfaces.relaxing import Say
@@ -61,69 +62,6 @@ def published() -> PublishedSet:
     """Xie et al. 2023."""
     path = Path(__file__).with_name("data") / "xie2023.yaml"
     return parse(PublishedSet, read_yaml(path), path.name)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One plane: theirs, ours, and how sure ours is.
-
-    Attributes:
-        what: boundary, surface, or ``their cell`` and ``their slab``: the published boundary or slab itself, relaxed on
-            from where DFT left it at DFT's lattice. plane: on the primitive cell.
-        theirs_J_per_m2, ours_J_per_m2.
-        thicker_J_per_m2: ours with grains twice as thick, None when not asked for.
-        runner_up_J_per_m2: how far above the lowest the next finalist came, None for surfaces.
-        excess_volume_A, n_atoms, converged, warnings: of the lowest. cut: which cut that is (``build boundary --cut``).
-    """
-
-    what: str
-    plane: tuple[int, int, int]
-    theirs_J_per_m2: float
-    ours_J_per_m2: float
-    thicker_J_per_m2: float | None
-    runner_up_J_per_m2: float | None
-    excess_volume_A: float | None
-    n_atoms: int
-    converged: bool
-    warnings: tuple[str, ...]
-    cut: int | None = None
-
-    @property
-    def difference_J_per_m2(self) -> float:
-        return self.ours_J_per_m2 - self.theirs_J_per_m2
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "difference_J_per_m2": self.difference_J_per_m2}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Ours beside theirs.
-
-    Attributes:
-        rows: boundaries, their cells, then surfaces.
-        spearman, kendall: of the boundary energies, ours against theirs (1: same order); None for fewer than three.
-        mean_abs_error_J_per_m2: over the boundaries that were searched (NaN: none). goal_met: order right and that
-            error at most 0.08 J/m².
-        same_cell_error_J_per_m2: over ``their cell`` and ``their slab``: the error of the potential alone, whichever
-            translations were tried; None without such rows. same_cell_kendall: their order; None for fewer than three.
-        volume_A3: of the primitive cell relaxed with the potential, beside ``dft_volume_A3``.
-    """
-
-    rows: tuple[Row, ...]
-    spearman: float | None
-    kendall: float | None
-    mean_abs_error_J_per_m2: float
-    same_cell_error_J_per_m2: float | None
-    same_cell_kendall: float | None
-    goal_met: bool
-    volume_A3: float
-    dft_volume_A3: float
-    potential: dict[str, Any]
-    source: str
-
-    def to_json(self) -> dict[str, Any]:
-        return dict(self.__dict__)
 
 
 def compare_dft(

@@ -24,12 +24,13 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.interfaces.relaxing import Batch, Relaxed, Say, relax_many, teller
 from atomflow.interfaces.sides import crystals_of, thickened
+from atomflow.plain import Shown, named
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 
-@dataclass(frozen=True, eq=False)
-class InterfaceEnergy:
+@dataclass(frozen=True, eq=False, repr=False)
+class InterfaceEnergy(Shown):
     """An energy per area.
 
     Attributes:
@@ -64,6 +65,19 @@ class InterfaceEnergy:
     def thickness_error_J_per_m2(self) -> float | None:
         """How much γ changes when the grains are twice as thick."""
         return None if self.thicker_J_per_m2 is None else abs(self.thicker_J_per_m2 - self.energy_J_per_m2)
+
+    def text(self) -> str:
+        """For people, as ``atomflow interface energy`` prints it."""
+        twice = "no interval: 0 K, one cell; the grains were not doubled"
+        if self.thicker_J_per_m2 is not None:
+            twice = (f"grains twice as thick: {self.thicker_J_per_m2:.4f} (differs by "
+                     f"{self.thickness_error_J_per_m2:.4f})")  # fmt: skip
+        excess = "" if self.excess_volume_A is None else f", excess volume {self.excess_volume_A:.3f} Å per area"
+        lines = [f"{self.what} energy {self.energy_J_per_m2:.4f} J/m² = {self.energy_eV_per_A2:.6f} eV/Å²; {twice}",
+                 f"mean of {self.n}, {self.area_A2:.2f} Å² each, in {self.cell.formula} ({self.n_atoms} atoms){excess}",
+                 f"reference: {self.reference}", f"stoichiometry excess: {self.excess}",
+                 f"potential: {named(self.potential)}"]  # fmt: skip
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         flat = {name: value for name, value in self.__dict__.items() if name != "cell"}

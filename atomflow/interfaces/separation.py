@@ -19,6 +19,7 @@ from atomflow.build.sealed import boundary_facts, holding
 from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.interfaces.relaxing import Batch, Relaxed, Say, energies_eV, relax_many, teller
+from atomflow.plain import Shown, named
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
@@ -36,8 +37,8 @@ class Part:
     high: float
 
 
-@dataclass(frozen=True, eq=False)
-class Adhesion:
+@dataclass(frozen=True, eq=False, repr=False)
+class Adhesion(Shown):
     """Work of adhesion, mean over the interfaces of the cell.
 
     Attributes:
@@ -68,6 +69,18 @@ class Adhesion:
     @property
     def relaxed_J_per_m2(self) -> float | None:
         return None if self.relaxed_eV_per_A2 is None else self.relaxed_eV_per_A2 * EV_PER_A2_IN_J_PER_M2
+
+    def text(self) -> str:
+        """For people, as ``atomflow interface adhesion`` prints it."""
+        parts = ", ".join(f"{name} {count} atoms" for name, count in self.parts.items())
+        rigid = f"rigid parts {self.rigid_J_per_m2:.4f} J/m² = {self.rigid_eV_per_A2:.6f} eV/Å²"
+        relaxed = ("relaxed parts not asked for" if self.relaxed_eV_per_A2 is None else
+                   f"relaxed parts {self.relaxed_J_per_m2:.4f} J/m² = {self.relaxed_eV_per_A2:.6f} eV/Å²")
+        lines = [f"work of adhesion: {relaxed}; {rigid}",
+                 f"mean of {self.n_interfaces} interface(s) of {self.area_A2:.2f} Å² ({parts}); no interval: one cell",
+                 f"reference: {self.reference}; opened by {self.opening_A:g} Å",
+                 f"potential: {named(self.potential)}"]
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         flat = {name: value for name, value in self.__dict__.items() if name != "cell"}

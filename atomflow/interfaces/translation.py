@@ -27,7 +27,9 @@ from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.interfaces.journal import Journal
 from atomflow.interfaces.relaxing import Batch, Say, relax_many
 from atomflow.interfaces.sides import Sides, sides
+from atomflow.plain import Shown, named, table
 from atomflow.potentials import Potential
+from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 #: Steps of a full relaxation between two copies of it in the folder.
 SAVE_EVERY = 10
@@ -53,8 +55,8 @@ class SearchConfig(StrictModel):
     max_steps: int = Field(250, ge=1)
 
 
-@dataclass(frozen=True, eq=False)
-class SearchResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchResult(Shown):
     """What a search found.
 
     Attributes:
@@ -76,6 +78,21 @@ class SearchResult:
     area_A2: float
     potential: dict[str, Any]
     seconds: float
+
+    def text(self) -> str:
+        """For people, as ``atomflow interface search`` prints it."""
+        alike = ("both boundaries alike, moved together" if self.alike else
+                 f"{self.n_boundaries} boundaries on their own")  # fmt: skip
+        lines = [f"lowest {self.energy_eV:.3f} eV in {self.cell.formula} with {named(self.potential)}: "
+                 f"{self.n_scanned} translations and gaps scanned, {self.n_short} relaxed a little, "
+                 f"{len(self.finalists)} to the end; {alike}"]
+        lowest, per = self.finalists[0]["energy_eV"], self.n_boundaries * self.area_A2
+        rows = [[" ".join(f"{x:.2f},{y:.2f}" for x, y in one["translations_A"]), f"{one['energy_eV']:.3f}",
+                 f"{(one['energy_eV'] - lowest) / per * EV_PER_A2_IN_J_PER_M2:.3f}",
+                 "yes" if one["converged"] else f"no, {one['fmax_eV_per_A']:.3f} eV/Å left",
+                 "; ".join(one["problems"]) or "-"] for one in self.finalists]  # fmt: skip
+        header = ["translation/Å", "energy/eV", "above lowest, J/m²", "converged", "problems"]
+        return "\n".join([*lines, table(rows, header)])
 
     def to_json(self) -> dict[str, Any]:
         flat = {name: value for name, value in self.__dict__.items() if name not in ("cell", "built")}

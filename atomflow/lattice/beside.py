@@ -12,6 +12,7 @@ import numpy as np
 from atomflow.cell import Cell
 from atomflow.estimate import Estimate
 from atomflow.lattice.network import HopKind, NetworkResult, network
+from atomflow.plain import Shown, table
 from atomflow.units import BOLTZMANN_EV_PER_K
 
 #: What a difference may come from; printed with every comparison.
@@ -49,8 +50,8 @@ class Beside:
         return {**self.__dict__, "ratio": self.ratio}
 
 
-@dataclass(frozen=True)
-class BesideResult:
+@dataclass(frozen=True, repr=False)
+class BesideResult(Shown):
     """All temperatures; ``energies``: structure → (Ea of MD, slope of the harmonic D over the same temperatures)."""
 
     rows: tuple[Beside, ...]
@@ -58,6 +59,17 @@ class BesideResult:
     potential: str | None
     limits: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def text(self) -> str:
+        """For people, as ``atomflow hop --beside`` prints it."""
+        rows = [[row.structure, f"{row.temperature_K:.0f}", f"{row.md_cm2_per_s:.2g}", f"{row.harmonic_cm2_per_s:.2g}",
+                 f"{row.ratio:.2g}"] for row in self.rows]
+        lines = [f"harmonic D of single hops ({self.potential}) beside that of dynamics",
+                 table(rows, ["structure", "T/K", "D of MD, cm²/s", "harmonic", "ratio"])]
+        lines += [f"{name}: Ea {energy:.2f} eV of MD, {'unknown' if slope is None else f'{slope:.2f} eV'} harmonic"
+                  for name, (energy, slope) in self.energies.items()]
+        lines += [f"limit: {text}" for text in self.limits]
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)

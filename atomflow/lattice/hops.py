@@ -13,6 +13,7 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed
 from atomflow.lattice.choice import ON_SITE_A, Choice, choose, into_vacancy, separations
 from atomflow.lattice.rates import diffusivity_cm2_per_s, frequencies_THz, hessian, rate_per_ps, vineyard_THz
+from atomflow.plain import Shown, named, table
 from atomflow.potentials import Potential
 
 Say = Callable[[str], None]
@@ -20,8 +21,8 @@ Say = Callable[[str], None]
 _TELL_EVERY = 20
 
 
-@dataclass(frozen=True)
-class HopResult:
+@dataclass(frozen=True, repr=False)
+class HopResult(Shown):
     """One hop.
 
     Attributes:
@@ -51,6 +52,21 @@ class HopResult:
     potential: dict[str, Any]
     images: tuple[Cell, ...]
     warnings: tuple[str, ...]
+
+    def text(self) -> str:
+        """For people, as ``atomflow hop`` prints it."""
+        start, end = self.names
+        cell = f" in {self.images[0].formula}" if self.images else ""
+        lines = [f"{start} → {end}{cell}, {self.length_A:.2f} Å, {self.targets} such vacant sites: barrier "
+                 f"{self.barrier_eV:.3f} eV, back {self.reverse_eV:.3f} eV",
+                 f"{len(self.energy_eV) - 2} images, {'converged' if self.converged else 'NOT converged'}, with "
+                 f"{named(self.potential)}; no interval: it would be the potential's error"]
+        if self.attempt_THz is not None:
+            lines.append(f"attempt frequency {self.attempt_THz:.3g} THz ({self.n_vibrating} atoms vibrate)")
+            rows = [[f"{r['temperature_K']:g}", f"{r['rate_per_ps']:.3g}", f"{r['diffusivity_cm2_per_s']:.3g}"]
+                    for r in self.rates]
+            lines.append(table(rows, ["T/K", "rate, 1/ps", "D of such hops alone, cm²/s"]))
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "images"}

@@ -27,6 +27,7 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.lattice.rates import rate_per_ps
+from atomflow.plain import Shown, table
 from atomflow.units import BOLTZMANN_EV_PER_K, CM2_PER_S_PER_A2_PER_PS
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class HopKind:
             raise InputError(f"{where} is not the hop.json of a hop of this version ({error})") from None
 
 
-@dataclass(frozen=True)
-class NetworkResult:
+@dataclass(frozen=True, repr=False)
+class NetworkResult(Shown):
     """D of a lone walker.
 
     Attributes:
@@ -91,6 +92,16 @@ class NetworkResult:
     rows: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
     barrier_error_eV: float | None = None
+
+    def text(self) -> str:
+        """For people, as ``atomflow hop`` prints it."""
+        ions = f"; times {self.vacancies_per_ion:.2f} vacancies per ion" if self.vacancies_per_ion else ""
+        sure = f"; barriers ± {self.barrier_error_eV:g} eV (one standard error)" if self.barrier_error_eV else ""
+        rows = [[f"{row['temperature_K']:g}", f"{row['diffusivity_cm2_per_s']:.3g}",
+                 f"{row['uncorrelated_cm2_per_s']:.3g}", f"{row['tracer_cm2_per_s']:.2g}"] for row in self.rows]
+        header = ["T/K", f"D of the {self.walker}, cm²/s", "without memory", "D of the ions"]
+        lines = [f"a lone {self.walker} on {self.n_sites} sites, {self.n_hops} hops{ions}{sure}", table(rows, header)]
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)

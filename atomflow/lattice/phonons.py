@@ -15,6 +15,7 @@ import numpy as np
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError, MissingPackageError, RunFailed
+from atomflow.plain import Shown, named
 from atomflow.potentials import Potential
 from atomflow.units import EV_IN_KJ_PER_MOL
 
@@ -45,8 +46,8 @@ class Mode:
         return {**self.__dict__, "name": self.name}
 
 
-@dataclass(frozen=True)
-class PhononResult:
+@dataclass(frozen=True, repr=False)
+class PhononResult(Shown):
     """Phonons of one cell.
 
     Attributes:
@@ -80,6 +81,20 @@ class PhononResult:
     def acoustic_THz(self) -> float:
         """The largest of the three frequencies at Γ that should vanish."""
         return float(np.sort(np.abs(self.gamma_THz))[:3].max())
+
+    def text(self) -> str:
+        """For people, as ``atomflow phonon`` prints it."""
+        modes = f"{len(self.imaginary) or 'no'} imaginary mode{'' if len(self.imaginary) == 1 else 's'}"
+        lines = [f"{self.formula}: {modes}; at Γ the acoustic ones are {self.acoustic_THz:.3f} THz, the highest "
+                 f"{self.gamma_THz.max():.2f} THz",
+                 f"{self.n_displacements} displacements, supercell {'x'.join(map(str, self.supercell))}, "
+                 f"{self.primitive_atoms} atoms in the primitive cell; {named(self.potential)}, largest force left "
+                 f"{self.residual_eV_per_A:.4f} eV/Å",
+                 f"at {self.temperature_K:g} K: heat capacity {self.heat_capacity_J_per_mol_K:.1f} J/mol/K, "
+                 f"free energy {self.free_energy_eV:.4f} eV, zero-point energy {self.zero_point_eV:.4f} eV "
+                 "(primitive cell, harmonic)"]
+        lines += [f"  {mode.name}" for mode in self.imaginary[:12]]
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "acoustic_THz": self.acoustic_THz}

@@ -21,6 +21,7 @@ from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.md.journal import Journal, JournalCalculator
 from atomflow.md.session import OutOfMemory, is_out_of_memory
 from atomflow.md.signals import StopRequest
+from atomflow.plain import Shown
 from atomflow.potentials import Potential
 from atomflow.units import EV_PER_A3_IN_GPA
 
@@ -33,8 +34,8 @@ _FUSED = 0.5
 Report = Callable[[int, float, float], None]
 
 
-@dataclass(frozen=True)
-class RelaxResult:
+@dataclass(frozen=True, repr=False)
+class RelaxResult(Shown):
     """What relaxing did. ``fmax_eV_per_A`` is the longest force vector at the end; stress is tension positive.
 
     ``converged`` is False when ``steps`` reached the limit first: the cell returned is then the best it came to.
@@ -52,6 +53,14 @@ class RelaxResult:
     largest_displacement_A: float
     stress_GPa: list[list[float]] | None
     cell_too: bool
+
+    def text(self) -> str:
+        """For people, as ``atomflow relax`` prints it."""
+        held = "atoms and cell" if self.cell_too else "atoms, the cell held"
+        return (f"{'converged' if self.converged else 'NOT converged'} in {self.steps} steps ({held})\n"
+                f"energy: {self.energy_before_eV:.6f} → {self.energy_after_eV:.6f} eV\n"
+                f"largest force: {self.fmax_before_eV_per_A:.4f} → {self.fmax_eV_per_A:.4f} eV/Å\n"
+                f"volume: {self.volume_before_A3:.3f} → {self.volume_after_A3:.3f} Å³")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,6 +16,7 @@ from atomflow.md.forces import Forces
 from atomflow.md.protocols import Protocol, random_keys
 from atomflow.md.session import is_out_of_memory
 from atomflow.md.state import from_cells, thermal_velocities
+from atomflow.plain import Shown
 from atomflow.potentials import Potential
 
 #: twice as many must give this much more throughput to be worth their memory and their common fate
@@ -25,8 +26,8 @@ WARM_UP_STEPS, LEAST_STEPS, MOST_STEPS = 2, 3, 50
 TIMED_S, PATIENCE_S = 0.3, 60.0
 
 
-@dataclass(frozen=True)
-class Knee:
+@dataclass(frozen=True, repr=False)
+class Knee(Shown):
     """What :func:`knee` found.
 
     Attributes:

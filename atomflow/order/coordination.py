@@ -15,6 +15,7 @@ from atomflow.order.blocks import estimate
 from atomflow.order.frames import Source
 from atomflow.order.neighbours import Pairs, pairs
 from atomflow.order.rdf import centre_mask, parse_pair
+from atomflow.plain import Shown
 
 #: Bonds to oxygen: pair → cutoff in Å. Si, P and Zr as in the checks of built cells; B–O between the shells at 1.5 and
 #: 2.4; Zn–O at the end of the four-fold shell of zinc borates; Na–O at the first minimum in NZSP.
@@ -26,8 +27,8 @@ CUTOFFS_A: dict[str, float] = {
 }
 
 
-@dataclass(frozen=True)
-class Shell:
+@dataclass(frozen=True, repr=False)
+class Shell(Shown):
     """What surrounds the atoms of one element.
 
     Attributes:
@@ -51,6 +52,11 @@ class Shell:
     length_histogram: dict[str, np.ndarray]
     angle_histogram: dict[str, np.ndarray]
     shortest_A: float | None
+
+    def text(self) -> str:
+        """Number, length and angle with their intervals."""
+        return (f"{self.pair} within {self.cutoff_A:g} Å: {self.mean:.3g} neighbours, {self.length_A:.4g} Å, "
+                f"{self.angle_deg:.4g}°")
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)

@@ -19,6 +19,7 @@ import pydantic
 
 from atomflow.config import StrictModel
 from atomflow.errors import InputError, MissingPackageError
+from atomflow.plain import named
 
 if TYPE_CHECKING:
     import ase.calculators.calculator
@@ -89,6 +90,17 @@ class PotentialIdentity(StrictModel):
         if missing:
             known = ", ".join(self.elements) if len(self.elements) <= 12 else f"{len(self.elements)} elements"
             raise InputError(f"the potential {self.name} does not know {', '.join(missing)}; it was made for {known}")
+
+
+def in_a_line(potential: Potential) -> str:
+    """What a notebook shows of a loaded potential."""
+    own = potential.identity
+    knows = "any element" if own.elements == ANY_ELEMENT else (
+        ", ".join(own.elements) if len(own.elements) <= 12 else f"{len(own.elements)} elements")
+    knows += f" (not validated: {', '.join(own.unvalidated)})" if own.unvalidated else ""
+    committee = f"; a committee of {len(own.committee) + 1}" if own.committee else ""
+    return (f"<{type(potential).__name__} {named(own.model_dump())} on {potential.device}: {knows}; cutoff "
+            f"{own.cutoff_A:g} Å{committee}>")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from atomflow.potentials.base import (
     Evaluation,
     PotentialIdentity,
     check_batch,
+    in_a_line,
     torch_device,
     torch_dtype,
 )
@@ -51,6 +52,9 @@ class ChgnetPotential:
     device: torch.device
     dtype: torch.dtype
     version: str
+
+    def __repr__(self) -> str:
+        return in_a_line(self)
 
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)

@@ -21,6 +21,7 @@ from atomflow.potentials.base import (
     Evaluation,
     PotentialIdentity,
     check_batch,
+    in_a_line,
     torch_device,
     torch_dtype,
 )
@@ -47,6 +48,9 @@ class MacePotential:
     dtype: torch.dtype
     head: int = 0
     shorter: ScalarMace | None = None
+
+    def __repr__(self) -> str:
+        return in_a_line(self)
 
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)

@@ -17,6 +17,7 @@ from atomflow.potentials.base import (
     Evaluation,
     PotentialIdentity,
     check_batch,
+    in_a_line,
     torch_device,
     torch_dtype,
 )
@@ -61,6 +62,9 @@ class LennardJones:
             reference="A. Rahman, Phys. Rev. 136, A405 (1964)",
             trained_for="tests of the engine; not for any battery material",
         )
+
+    def __repr__(self) -> str:
+        return in_a_line(self)
 
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)

@@ -9,6 +9,7 @@ from typing import Any
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError
+from atomflow.plain import Shown
 from atomflow.potentials import Potential
 from atomflow.reactivity.hull import entries, phase_diagram
 from atomflow.reactivity.interface import Contact, contact
@@ -67,14 +68,24 @@ class PotentialStudy:
                 "changed": [c.crystal for c in self.changed]}
 
 
-@dataclass(frozen=True)
-class ReactivityResult:
+@dataclass(frozen=True, repr=False)
+class ReactivityResult(Shown):
     """Several potentials on the same questions."""
 
     pairs: tuple[tuple[str, str], ...]
     elements: tuple[str, ...]
     studies: tuple[PotentialStudy, ...]
     limits: tuple[str, ...] = field(default=LIMITS)
+
+    def text(self) -> str:
+        """The strongest reaction of every pair with every potential; ``atomflow reactivity`` prints all of them."""
+        lines = [f"{len(self.studies[0].crystals)} crystals of {', '.join(self.elements)} at 0 K"]
+        for study in self.studies:
+            error = study.error_eV_per_atom
+            sure = "unknown error" if error is None else f"± {error:.3f}"
+            lines += [f"{study.name}: {' + '.join(contact.names)} gains {-contact.strongest.energy_eV_per_atom:.3f} "
+                      f"{sure} eV/atom, forms {', '.join(contact.strongest.products)}" for contact in study.contacts]
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "reactivity", **self.__dict__}

@@ -25,8 +25,8 @@ class Group:
         return {**self.result.to_json(), "structure": self.structure}
 
 
-@dataclass(frozen=True)
-class Arrhenius:
+@dataclass(frozen=True, repr=False)
+class Arrhenius(Shown):
     """The line of one structure: of D, and of σT from the charge diffusivity."""
 
     structure: str
@@ -40,6 +40,17 @@ class Arrhenius:
     extrapolation: Estimate
     distance: str
     warnings: list[str]
+
+    def text(self) -> str:
+        """For people, as ``atomflow analyze`` prints it."""
+        used = f"{len(self.used)} temperatures from {min(self.used):g} to {max(self.used):g} K" if self.used else "none"
+        lines = [f"{self.structure} with {self.potential or 'an unknown potential'}: Ea {_eV(self.line)} from ln D; "
+                 f"{_eV(self.sigma_line)} from ln σT; {used}",
+                 f"  D at 298.15 K: {self.extrapolation:.2g} cm²/s, {self.distance}"]
+        if self.kink:
+            lines.append(f"  kink at {self.kink.temperature_K:.0f} K: p = {self.kink.p_value:.2g}"
+                         f" ({'two branches' if self.kink.significant else 'one line is enough'})")
+        return "\n".join(lines + [f"  note: {text}" for text in self.warnings])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -85,15 +96,7 @@ class CampaignResult(Shown):
         lines = [f"campaign {self.name}", table(rows, header) if rows else "no group could be analyzed"]
         lines += _replica_text(self)
         for line in self.arrhenius:
-            lines += [
-                "",
-                f"{line.structure}: Ea {_eV(line.line)} from ln D; {_eV(line.sigma_line)} from ln σT",
-                f"  D at 298.15 K: {line.extrapolation:.2g} cm²/s, {line.distance}",
-            ]
-            if line.kink:
-                lines.append(f"  kink at {line.kink.temperature_K:.0f} K: p = {line.kink.p_value:.2g}"
-                             f" ({'two branches' if line.kink.significant else 'one line is enough'})")
-            lines += [f"  note: {text}" for text in line.warnings]
+            lines += ["", line.text()]
         notes = {text: group for group in self.groups for text in group.result.warnings}
         lines += [f"warning ({group.structure}, {group.result.temperature_K or 0:g} K): {text}"
                   for text, group in notes.items()]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.estimate import Estimate
-from atomflow.plain import Shown
+from atomflow.plain import Shown, named
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,6 +68,8 @@ class TransportResult(Shown):
         lines = [
             f"{self.n_ions} {self.species} at {temperature}; {self.n_runs} run(s), {self.total_time_ps:.4g} ps, "
             f"{self.n_frames} frames",
+            f"cell         {self.cell.get('formula') or 'unknown'}, {self.volume_A3:.5g} Å³; potential: "
+            f"{named(self.potential)}",
             f"verdict      {self.verdict}",
             f"fit window   {self.fit_window_reason}",
             f"reference    {self.reference}; it drifted {self.drift_A:.2g} Å",

@@ -1,0 +1,81 @@
+"""What a notebook shows of a result: the number, its potential and its cell in a few lines, no wall of fields."""
+
+import numpy as np
+import pytest
+from md_toys import argon
+
+from atomflow import lattice, md, potentials
+from atomflow.cell import Cell
+from atomflow.interfaces.comparison import Comparison, Row
+from atomflow.interfaces.energy import InterfaceEnergy
+from atomflow.interfaces.separation import Adhesion
+from atomflow.interfaces.translation import SearchResult
+from atomflow.plain import named
+
+IDENTITY = {"name": "toy", "sha256": "0123456789abcdef", "dtype": "float64"}
+SALT = Cell([11, 17], [[0, 0, 0], [2.8, 2.8, 2.8]], np.eye(3) * 5.6)
+
+
+def hop() -> lattice.HopResult:
+    return lattice.HopResult(("mid", "Na2"), 3, 4.02, 4.0, 2, True, 0.154, 0.265, np.array([0, 0.1, 0.154, 0.1, 0]),
+                             np.linspace(0, 4, 5), True, 2.4, 30, ({"temperature_K": 300.0, "rate_per_ps": 1e-3,
+                             "diffusivity_cm2_per_s": 2e-9},), IDENTITY, (SALT,), ())  # fmt: skip
+
+
+def search() -> SearchResult:
+    finalists = tuple({"translations_A": [(0.0, shift)], "energy_eV": -9.0 + shift, "converged": True, "problems": [],
+                       "fmax_eV_per_A": 0.01} for shift in (0.0, 0.5))
+    return SearchResult(SALT, SALT, -9.0, finalists, 20, 8, True, 2, 31.4, IDENTITY, 1.0)
+
+
+RESULTS = {
+    "hop": (hop(), ["mid → Na2 in NaCl", "0.154 eV", "toy (0123456789ab, float64)", "no interval"]),
+    "network": (lattice.NetworkResult("vacancy", 12, 48, {"mid": 0.0}, 1 / 3, (), (), 0.03), ["12 sites", "± 0.03 eV"]),
+    "energy": (InterfaceEnergy("boundary", 2, 0.12, 0.0075, 0.1, 31.4, 2, (13.0,), "none", "its crystal", True,
+                               IDENTITY, (), SALT, 0.13),
+               ["boundary energy 0.1200 J/m²", "differs by 0.0100", "NaCl", "toy"]),
+    "adhesion": (Adhesion({"metal": 1, "solid": 1}, 2, 31.4, 0.05, None, 12.0, "apart", 0.0, True, IDENTITY, (), SALT),
+                 ["rigid parts 0.8011 J/m²", "not asked for", "metal 1 atoms", "toy"]),
+    "search": (search(), ["-9.000 eV in NaCl", "20 translations", "toy"]),
+    "comparison": (Comparison((Row("boundary", (1, 1, 0), 0.12, 0.14, None, None, 0.1, 160, True, ()),), None, None,
+                              0.02, None, None, False, 540.0, 543.0, IDENTITY, "Xie"),
+                   ["1 1 0", "+0.020", "-0.6 %", "toy"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_result_is_a_few_lines_with_its_potential(kind):
+    result, words = RESULTS[kind]
+    assert all(word in str(result) for word in words), str(result)
+    assert len(str(result).splitlines()) <= 8
+    assert len(repr(result)) < 260
+    assert "\n" not in repr(result)
+    assert "array(" not in repr(result)
+
+
+def test_a_relaxation_and_its_potential_are_shown_in_a_few_lines():
+    potential = potentials.load("lennard-jones-argon", device="cpu", dtype="float64")
+    _, result = md.relax(argon(1, 5.3, rattle=0.05), potential, cell_too=True)
+    assert repr(result) == f"<RelaxResult: converged in {result.steps} steps (atoms and cell)>"
+    assert f"→ {result.volume_after_A3:.3f} Å³" in str(result)
+    assert repr(potential) == (f"<LennardJones lennard-jones-argon ({potential.identity.sha256[:12]}, float64) on cpu: "
+                               "any element; cutoff 8.5 Å>")
+    learned = potentials.load("atomflow-nzsp-0", device="cpu")
+    assert len(repr(learned)) < 200
+    assert "Zr (not validated: " in repr(learned)
+
+
+def test_phonons_are_a_few_lines():
+    one = {"frequency_THz": np.zeros(3), "states_per_THz": np.zeros(3)}
+    found = lattice.PhononResult("Ar4", IDENTITY, (2, 2, 2), 6, 1, 0.001, np.array([0, 0, 0.01, 2.0]), (), one, (),
+                                 (5, 5, 5), 300.0, 0.01, 0.02, 24.0, ())
+    assert repr(found) == ("<PhononResult: Ar4: no imaginary modes; at Γ the acoustic ones are 0.010 THz, the highest "
+                           "2.00 THz>")
+    assert "2x2x2" in str(found)
+    assert len(str(found).splitlines()) == 3
+
+
+def test_a_potential_is_named_by_what_is_known_of_it():
+    assert named(None) == "an unknown potential"
+    assert named({"name": "x"}) == "x"
+    assert named(IDENTITY) == "toy (0123456789ab, float64)"
