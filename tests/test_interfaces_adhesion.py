@@ -99,7 +99,7 @@ def test_adhesion_needs_two_parts(potential, tmp_path, capsys):
     path = tmp_path / "gb.extxyz"
     write_cell(bicrystal((0.0, 0.0), 0.1), path)
     assert run(["interface", "adhesion", str(path), "-p", "lennard-jones-argon", "--max-steps", "3"]) == 0
-    assert "work of adhesion, mean of 2" in capsys.readouterr().out
+    assert "mean of 2 interface(s)" in capsys.readouterr().out
     write_cell(slab(), path)
     assert run(["interface", "adhesion", str(path), "-p", "lennard-jones-argon"]) == 2
 
