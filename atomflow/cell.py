@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, path_of, said
 from atomflow.units import G_PER_CM3_PER_AMU_PER_A3
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ class Cell:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "numbers", _frozen(self.numbers, np.int64))
+        try:
+            set_(self, "numbers", _frozen(self.numbers, np.int64))
+        except (TypeError, ValueError):
+            raise InputError("the cell needs atomic numbers, like 11 for Na; Cell.from_ase(...) takes the symbols of "
+                             "ASE atoms") from None
         n = len(self.numbers)
         set_(self, "positions_A", _frozen(self.positions_A, np.float64))
         set_(self, "lattice_A", _frozen(self.lattice_A, np.float64))
@@ -170,6 +174,8 @@ class Cell:
     @classmethod
     def from_ase(cls, atoms: ase.Atoms, provenance: dict[str, Any] | None = None) -> Cell:
         """A cell from ASE atoms; reads what :meth:`to_ase` wrote (regions, sites, provenance)."""
+        if not hasattr(atoms, "pbc"):
+            raise InputError(f"Cell.from_ase takes ASE atoms, not {said(atoms)}")
         if not np.all(atoms.pbc) and np.abs(np.linalg.det(atoms.cell.array)) < 1e-3:
             raise InputError("the structure has no periodic cell; atomflow needs three lattice vectors")
         stored = atoms.info.get("atomflow_provenance")
@@ -222,6 +228,20 @@ class Cell:
         )
 
 
+def check_cell_given(value: object) -> None:
+    """Raise :class:`InputError` that says how to make a cell of what was given in its place."""
+    if isinstance(value, Cell):
+        return
+    how = ""
+    if isinstance(value, (str, os.PathLike)):
+        how = f"; atomflow.cell.read_cell({str(value)!r}) reads one"
+    elif hasattr(value, "pbc") or hasattr(value, "is_ordered"):
+        how = f"; Cell.{'from_ase' if hasattr(value, 'pbc') else 'from_pymatgen'}(...) makes one of it"
+    elif isinstance(value, tuple) and value and isinstance(value[0], Cell):
+        how = "; its first item is one: cell, result = md.relax(...)"
+    raise InputError(f"a Cell is wanted, not {said(value)}{how}")
+
+
 def _labels(values: Any, n: int, default: str) -> np.ndarray:
     """(n,) strings; the default where there is none (``-`` stands for empty in files)."""
     if values is None:
@@ -239,7 +259,9 @@ def read_cell(path: str | Path, index: int = -1) -> Cell:
     """
     import warnings
 
-    path = Path(path)
+    if hasattr(path, "pbc"):
+        raise InputError("read_cell reads a file; Cell.from_ase(...) takes ASE atoms")
+    path = path_of(path, "a structure file")
     if (path / FINAL_CELL).is_file():
         path = path / FINAL_CELL
     if not path.is_file():
@@ -306,7 +328,8 @@ def write_cell(cell: Cell, path: str | Path) -> Path:
     """Write the cell (extxyz keeps regions, sites and provenance); whole or not at all."""
     import ase.io
 
-    path = Path(path)
+    check_cell_given(cell)
+    path = path_of(path, "the file of a cell")
     check_writable(path)
     format_ = "extxyz" if path.suffix in (".extxyz", ".xyz") else None
     partial = path.with_name(f".{path.name}.partial{path.suffix}")

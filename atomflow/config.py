@@ -8,13 +8,27 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from atomflow.errors import InputError, nearest
+from atomflow.errors import InputError, nearest, path_of, said
 
 
 class StrictModel(pydantic.BaseModel):
     """Base of every configuration object: frozen, no unknown keys, NaN and infinity refused."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    def __init__(self, *unnamed: Any, **data: Any) -> None:
+        """Keys by their names; raises :class:`InputError` with one line for the first problem found."""
+        name = type(self).__name__
+        if unnamed:
+            known = ", ".join(type(self).model_fields)
+            raise InputError(f"{name} takes its keys by name, like {name}(key=value); known keys: {known}")
+        try:
+            super().__init__(**data)
+        except pydantic.ValidationError as error:
+            raise InputError(f"{name}: {_one_line(error, type(self))}") from None
+
+    #: pydantic: validating data (a file, say) does not go through ``__init__``; :func:`parse` has its own words for it
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -30,9 +44,18 @@ def parse(model: type[Model], data: Any, where: str = "configuration") -> Model:
         raise InputError(f"{where}: {_one_line(error, model)}") from None
 
 
+def check_config_given(value: object, model: type[pydantic.BaseModel]) -> None:
+    """Raise :class:`InputError` that says how to make a ``model`` where something else was given in its place."""
+    if isinstance(value, model):
+        return
+    how = f"; {model.__name__}(**...) makes one of it" if isinstance(value, dict) else ""
+    raise InputError(f"{'an' if model.__name__[0] in 'AEIMO' else 'a'} {model.__name__} is wanted, not "
+                     f"{said(value)}{how}")
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file as a dict; every way in which that can fail is one clear line."""
-    path = Path(path)
+    path = path_of(path, "a YAML file")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

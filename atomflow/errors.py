@@ -4,6 +4,11 @@ An :class:`AtomflowError` is written for the person at the keyboard: one line th
 to mend it. The command line prints that line and no traceback; a notebook sees an ordinary exception.
 """
 
+import math
+import os
+from numbers import Real
+from pathlib import Path
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_INPUT = 2
@@ -42,3 +47,28 @@ def nearest(name: str, known: list[str] | tuple[str, ...] | set[str]) -> str:
 
     match = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def said(value: object) -> str:
+    """A value that a function was given and cannot use, in a few words: ``None``, ``'300 K'``, ``a dict``."""
+    if value is None or isinstance(value, (str, int, float)):
+        return repr(value)
+    return f"{'an' if type(value).__name__[0] in 'AEIOU' else 'a'} {type(value).__name__}"
+
+
+def path_of(value: object, what: str) -> Path:
+    """The path that was given as ``what``.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise InputError(f"{what} must be a path, not {said(value)}")
+    return Path(value)
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raise :class:`InputError` unless ``value``, given as ``name``, is a positive, finite number."""
+    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        unit = "; leave the unit out, it is in the argument's name" if isinstance(value, str) else ""
+        raise InputError(f"{name} must be a positive number, not {said(value)}{unit}")

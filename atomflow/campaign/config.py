@@ -12,7 +12,7 @@ from atomflow.campaign.resources import Resources
 from atomflow.campaign.structures import build_structure, check_structure, quench_of
 from atomflow.cell import Cell
 from atomflow.config import StrictModel, parse, read_yaml
-from atomflow.errors import InputError
+from atomflow.errors import InputError, path_of, said
 from atomflow.md.config import MDConfig
 from atomflow.quench.config import QuenchConfig
 
@@ -136,7 +136,7 @@ def load(path: str | Path) -> CampaignConfig:
     Raises:
         InputError: one line that names the file and the key.
     """
-    path = Path(path)
+    path = path_of(path, "a campaign file")
     data = read_yaml(path)
     if "folder" in data:
         raise InputError(f"{path}: unknown key 'folder'")
@@ -147,6 +147,8 @@ def load(path: str | Path) -> CampaignConfig:
 
 def check(config: CampaignConfig, where: str = "campaign") -> None:
     """The checks that need more than one model: structures, and the MD keys at every temperature."""
+    if not isinstance(config, CampaignConfig):
+        raise InputError(f"a campaign is given as campaign.load(path) reads it, not as {said(config)}")
     for name, given in config.structures.items():
         check_structure(given, f"{where}: structures.{name}")
     for key, keys in (("md", config.md), *((f"md_at.{t:g}", keys) for t, keys in config.md_at.items())):

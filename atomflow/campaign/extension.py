@@ -23,7 +23,7 @@ from atomflow.campaign.queue import in_queue, submissions
 from atomflow.campaign.slurm import submit
 from atomflow.campaign.state import CampaignStatus, status
 from atomflow.campaign.tasks import Extension
-from atomflow.errors import InputError, RunFailed
+from atomflow.errors import InputError, RunFailed, check_positive
 from atomflow.plain import Shown
 from atomflow.runs.manifest import read_manifest
 from atomflow.units import BOLTZMANN_EV_PER_K
@@ -175,10 +175,9 @@ def _handed_in(folder: Path, jobs: list[str]) -> int:
 
 
 def _check(config: CampaignConfig, target_eV: float, budget_hours: float | None) -> None:
-    if not 0 < target_eV < math.inf:
-        raise InputError(f"the target error must be a positive number of eV, not {target_eV:g}")
-    if budget_hours is not None and not 0 < budget_hours < math.inf:
-        raise InputError(f"the budget must be a positive number of hours, not {budget_hours:g}")
+    check_positive("the target error (eV)", target_eV)
+    if budget_hours is not None:
+        check_positive("the budget (hours)", budget_hours)
     if len(config.temperatures_K) < 2:
         raise InputError("an activation energy needs two temperatures at least; add some to temperatures_K of the "
                          "campaign file and run it into the same folder first")

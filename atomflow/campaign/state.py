@@ -12,7 +12,7 @@ from typing import Any
 from atomflow.campaign import folder as places
 from atomflow.campaign.estimates import PATIENCE_S, StructureEstimate, estimates
 from atomflow.campaign.queue import NOWHERE, NoAnswer, Place, in_queue
-from atomflow.errors import InputError
+from atomflow.errors import InputError, path_of
 from atomflow.plain import Shown, table
 from atomflow.runs.lock import holder
 from atomflow.runs.manifest import read_manifest
@@ -125,7 +125,7 @@ def status(folder: str | Path, estimate: bool = True) -> CampaignStatus:
     Raises:
         InputError: it is no campaign folder.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "the folder of a campaign")
     campaign = places.read(folder)
     driver = holder(folder / "lock")
     warnings = _structure_warnings(folder, campaign)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atomflow.compare.judge import Judgement, judge_energy, judge_point
 from atomflow.compare.ours import Series, estimate, series, temperature_K
 from atomflow.compare.targets import Kind, Target, targets
+from atomflow.errors import InputError, said
 from atomflow.estimate import Estimate
 from atomflow.paper.model import Paper, load
-from atomflow.plain import Shown, table
+from atomflow.plain import Shown, table, to_jsonable
 from atomflow.units import SIEMENS_PER_MILLISIEMENS
+
+if TYPE_CHECKING:
+    from atomflow.transport.campaign_result import CampaignResult
 
 _GROUP_KEYS: dict[Kind, str] = {
     "conductivity": "conductivity_S_per_cm",
@@ -103,16 +107,21 @@ class Comparison(Shown):
         }
 
 
-def compare(campaign: dict[str, Any], paper: Paper | None = None) -> Comparison:
-    """Hold a campaign result (the object of ``atomflow analyze DIR --json``) beside the publication.
+def compare(campaign: dict[str, Any] | CampaignResult, paper: Paper | None = None) -> Comparison:
+    """Hold a campaign result beside the publication.
 
     Args:
-        campaign: the campaign result as plain JSON types; it is not changed.
+        campaign: what ``transport.analyze_campaign`` found, or the object that ``atomflow analyze DIR --json`` prints;
+            it is not changed.
         paper: the publication as printed when not given.
 
     Raises:
         InputError: ``campaign`` is no campaign result.
     """
+    if hasattr(campaign, "to_json"):
+        campaign = to_jsonable(campaign)
+    if not isinstance(campaign, dict):
+        raise InputError(f"compare takes what transport.analyze_campaign(folder) found, not {said(campaign)}")
     paper = paper or load()
     rows = [
         row

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from atomflow import paper
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_positive
 from atomflow.estimate import Estimate
 from atomflow.paper import formulas
 from atomflow.paper import quantities as q
@@ -117,8 +117,7 @@ def ceramics(
         InputError: numbers that make no sense, or no structure of one region whose σ is known.
     """
     for name, value in (("temperature", temperature_K), ("grain size", grain_size_um)):
-        if not (value > 0 and math.isfinite(value)):
-            raise InputError(f"the {name} must be a positive number, not {value:g}")
+        check_positive(f"the {name}", value)
     if not 0 < relative_density <= 1:
         raise InputError(f"the relative density lies between 0 and 1, not {relative_density:g}")
     publication = paper.load()

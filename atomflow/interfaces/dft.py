@@ -16,7 +16,7 @@ from atomflow.build.planes import lattice_plane
 from atomflow.build.slab import good_cuts, in_plane_frame
 from atomflow.build.surface import build_slab
 from atomflow.cell import Cell, read_cell
-from atomflow.config import StrictModel, parse, read_yaml
+from atomflow.config import StrictModel, check_config_given, parse, read_yaml
 from atomflow.errors import InputError
 from atomflow.interfaces.comparison import Comparison, Row
 from atomflow.interfaces.energy import InterfaceEnergy, boundary_energy, surface_energy, with_thicker
@@ -24,6 +24,7 @@ from atomflow.interfaces.journal import Journal
 from atomflow.interfaces.relaxing import Say
 from atomflow.interfaces.translation import SearchConfig, search
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 #: What we ask of a potential, J/m².
@@ -88,6 +89,9 @@ def compare_dft(
     Raises:
         InputError: a plane without a published energy, or a folder that holds another comparison.
     """
+    check_potential_given(potential)
+    if config is not None:
+        check_config_given(config, SearchConfig)
     config, say = config or SearchConfig.model_validate({}), say or (lambda text: None)
     chosen = _chosen(planes)
     identity = {"potential": potential.identity.sha256, "settings": config.model_dump(), "thicker": thicker,

@@ -20,12 +20,13 @@ import numpy as np
 from atomflow.build.boundary import build_boundary
 from atomflow.build.sealed import boundary_facts
 from atomflow.build.surface import build_slab
-from atomflow.cell import Cell
+from atomflow.cell import Cell, check_cell_given
 from atomflow.errors import InputError
 from atomflow.interfaces.relaxing import Batch, Relaxed, Say, relax_many, teller
 from atomflow.interfaces.sides import crystals_of, thickened
 from atomflow.plain import Shown, named
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 
@@ -106,6 +107,8 @@ def boundary_energy(
     Raises:
         InputError: a vacuum, a film, atoms beyond whole formula units without a chemical potential, no reference.
     """
+    check_cell_given(cell)
+    check_potential_given(potential)
     say = say or (lambda text: None)
     batch = Batch(potential)
     try:
@@ -143,6 +146,8 @@ def surface_energy(
     say: Say | None = None,
 ) -> InterfaceEnergy:
     """Energy of the two surfaces of a slab of ``atomflow build slab``, atoms relaxed in the cell as it is."""
+    check_cell_given(cell)
+    check_potential_given(potential)
     say = say or (lambda text: None)
     batch = Batch(potential)
     facts, built = cell.provenance, cell

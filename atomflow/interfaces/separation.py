@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from atomflow.build.sealed import boundary_facts, holding
-from atomflow.cell import Cell
+from atomflow.cell import Cell, check_cell_given
 from atomflow.errors import InputError
 from atomflow.interfaces.relaxing import Batch, Relaxed, Say, energies_eV, relax_many, teller
 from atomflow.plain import Shown, named
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 #: Parts further apart than this have a vacuum between them, no interface, Å.
@@ -108,6 +109,8 @@ def adhesion(
         InputError: no two parts, or an element that the potential does not know.
     """
     say = say or (lambda text: None)
+    check_cell_given(cell)
+    check_potential_given(potential)
     potential.check_elements(cell.numbers)
     batch = Batch(potential)
     found = parts_of(cell)

@@ -21,14 +21,15 @@ import numpy as np
 from pydantic import Field
 
 from atomflow.build.checks import check_cell
-from atomflow.cell import Cell
-from atomflow.config import StrictModel
+from atomflow.cell import Cell, check_cell_given
+from atomflow.config import StrictModel, check_config_given
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.interfaces.journal import Journal
 from atomflow.interfaces.relaxing import Batch, Say, relax_many
 from atomflow.interfaces.sides import Sides, sides
 from atomflow.plain import Shown, named, table
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.units import EV_PER_A2_IN_J_PER_M2
 
 #: Steps of a full relaxation between two copies of it in the folder.
@@ -118,6 +119,10 @@ def search(
         InputError: no boundary, one of kind shift, or a folder that holds another search. RunFailed: no finalist is
         sound.
     """
+    check_cell_given(cell)
+    check_potential_given(potential)
+    if config is not None:
+        check_config_given(config, SearchConfig)
     config, started = config or SearchConfig.model_validate({}), time.monotonic()
     taken = sides(cell)
     if taken.facts.get("parameters", {}).get("kind") == "shift":

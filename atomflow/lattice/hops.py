@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from atomflow.build.nzsp import na_sites
-from atomflow.cell import Cell
-from atomflow.errors import InputError, RunFailed
+from atomflow.cell import Cell, check_cell_given
+from atomflow.errors import InputError, RunFailed, check_positive, said
 from atomflow.lattice.choice import ON_SITE_A, Choice, choose, into_vacancy, separations
 from atomflow.lattice.rates import diffusivity_cm2_per_s, frequencies_THz, hessian, rate_per_ps, vineyard_THz
 from atomflow.plain import Shown, named, table
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 
 Say = Callable[[str], None]
 #: Steps of the band, and displacements of its Hessians, between two words about them.
@@ -112,6 +113,11 @@ def hop(
     if n_images < 1 or max_steps < 1 or not fmax_eV_per_A > 0:
         raise InputError("a hop needs at least one image and one step, and a positive --fmax")
     check_temperatures(temperatures_K)
+    check_cell_given(cell)
+    check_potential_given(potential)
+    for kind in (start, end):
+        if not isinstance(kind, str):
+            raise InputError(f"a site is given by its kind, like 'Na2', not by {said(kind)}")
     potential.check_elements(cell.numbers)
     if vacancy:
         cell, choice = into_vacancy(cell, start, end, rank, length_A)
@@ -140,8 +146,10 @@ def hop(
 
 def check_temperatures(temperatures_K: Sequence[float]) -> None:
     """Raises InputError unless all are positive numbers."""
-    if any(not (np.isfinite(t) and t > 0) for t in temperatures_K):
-        raise InputError("temperatures must be positive numbers")
+    if not isinstance(temperatures_K, (list, tuple, np.ndarray)):
+        raise InputError(f"temperatures_K is a list of temperatures, like [300, 600], not {said(temperatures_K)}")
+    for kelvin in temperatures_K:
+        check_positive("a temperature", kelvin)
 
 
 def rates(attempt_THz: float | None, barrier_eV: float, length_A: float, targets: int,

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atomflow.build.nzsp import na_sites
-from atomflow.cell import Cell
-from atomflow.errors import InputError
+from atomflow.cell import Cell, check_cell_given
+from atomflow.errors import InputError, said
 from atomflow.estimate import Estimate
 from atomflow.lattice.rates import rate_per_ps
 from atomflow.plain import Shown, table
@@ -132,6 +132,9 @@ def network(cell: Cell, hops: Sequence[HopKind | HopResult], temperatures_K: Seq
     Raises:
         InputError: no hop, hops of an ion and of a vacancy mixed, or a hop twice.
     """
+    if not isinstance(hops, (list, tuple)):
+        raise InputError(f"hops is a list of hops, like [hop], not {said(hops)}")
+    check_cell_given(cell)
     kinds = [hop if isinstance(hop, HopKind) else HopKind.of(hop.to_json()) for hop in hops]
     _check(kinds, barrier_error_eV)
     names, sites = na_sites(cell)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.cell import Cell
-from atomflow.errors import InputError, MissingPackageError, RunFailed
+from atomflow.cell import Cell, check_cell_given
+from atomflow.errors import InputError, MissingPackageError, RunFailed, check_positive, said
 from atomflow.plain import Shown, named
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.units import EV_IN_KJ_PER_MOL
 
 #: Below this (THz) a mode is called imaginary; acoustic modes at Γ are noise of this size.
@@ -122,8 +123,9 @@ def phonons(
     """
     for name, value in (("displacement", displacement_A), ("mesh length", mesh_A), ("temperature", temperature_K),
                         ("symmetry tolerance", symmetry_A)):
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"the {name} must be a positive number, not {value:g}")
+        check_positive(f"the {name}", value)
+    check_cell_given(cell)
+    check_potential_given(potential)
     potential.check_elements(cell.numbers)
     repeats = _repeats(cell, supercell)
     phonon, unit = _phonopy(cell, repeats, symmetry_A)
@@ -162,8 +164,9 @@ def _phonopy(cell: Cell, repeats: tuple[int, int, int], symmetry_A: float) -> tu
 def _repeats(cell: Cell, wanted: Sequence[int] | None) -> tuple[int, int, int]:
     if wanted is None:
         wanted = [int(np.ceil(_MIN_LENGTH_A / length - 1e-9)) for length in np.linalg.norm(cell.lattice_A, axis=1)]
-    if len(wanted) != 3 or min(wanted) < 1:
-        raise InputError(f"the supercell takes three repeats of at least 1, not {' '.join(map(str, wanted))}")
+    if not isinstance(wanted, (list, tuple, np.ndarray)) or len(wanted) != 3 or min(wanted) < 1:
+        given = " ".join(map(str, wanted)) if isinstance(wanted, (list, tuple)) else said(wanted)
+        raise InputError(f"the supercell takes three repeats of at least 1, not {given}")
     return int(wanted[0]), int(wanted[1]), int(wanted[2])
 
 

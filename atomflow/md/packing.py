@@ -21,11 +21,12 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.md.config import PER_SYSTEM
 from atomflow.md.progress import Progress
-from atomflow.md.runner import MDJob, check_same, create, session_of
+from atomflow.md.runner import MDJob, check_job, check_same, create, session_of
 from atomflow.md.session import Member, OutOfMemory, Session, is_out_of_memory
 from atomflow.md.signals import StopRequest
 from atomflow.md.state import from_cells
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 
 #: (folders of the runs in the batch, where the batch stands)
 BatchReport = Callable[[Sequence[Path], Progress], None]
@@ -53,6 +54,9 @@ def run_packed(
         RunStopped: a signal came; the same call goes on.
         RunFailed: some runs failed, named; all others are done.
     """
+    check_potential_given(potential)
+    for job in jobs:
+        check_job(job)
     if size < 1:
         raise InputError(f"runs are packed one at a time at least, not {size}")
     pack = _Pack(potential, size, progress, say)

@@ -7,7 +7,6 @@ own would have to earn its keep against code that many people watch.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomflow.cell import Cell
-from atomflow.errors import InputError, RunFailed, RunStopped
+from atomflow.cell import Cell, check_cell_given
+from atomflow.errors import InputError, RunFailed, RunStopped, check_positive
 from atomflow.md.journal import Journal, JournalCalculator
 from atomflow.md.session import OutOfMemory, is_out_of_memory
 from atomflow.md.signals import StopRequest
 from atomflow.plain import Shown
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.units import EV_PER_A3_IN_GPA
 
 if TYPE_CHECKING:
@@ -90,8 +90,11 @@ def relax(
         RunStopped: only with a journal: SIGTERM, SIGINT or SIGUSR1 came.
         RunFailed: a force or the energy became something that is not a number, or two atoms fell into one another.
     """
-    if not 0 < fmax_eV_per_A < math.inf or max_steps < 1:
-        raise InputError("relaxation needs a positive, finite fmax_eV_per_A (--fmax) and at least one step")
+    check_cell_given(cell)
+    check_potential_given(potential)
+    check_positive("fmax_eV_per_A (--fmax)", fmax_eV_per_A)
+    if max_steps < 1:
+        raise InputError(f"relaxation needs at least one step, not {max_steps}")
     potential.check_elements(cell.numbers)
     try:
         return _relax_by_journal(cell, potential, cell_too, fmax_eV_per_A, max_steps, progress, journal)

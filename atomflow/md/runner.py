@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from atomflow import potentials, runs
-from atomflow.cell import Cell
-from atomflow.errors import InputError
+from atomflow.cell import Cell, check_cell_given
+from atomflow.config import check_config_given
+from atomflow.errors import InputError, path_of, said
 from atomflow.md.config import MDConfig
 from atomflow.md.doubt import check_committee
 from atomflow.md.progress import Progress
@@ -21,7 +22,7 @@ from atomflow.md.protocols import check_alike, random_keys
 from atomflow.md.session import Member, Session
 from atomflow.md.state import from_cells, load_arrays, thermal_velocities
 from atomflow.potentials import Potential
-from atomflow.potentials.base import CommitteeMember
+from atomflow.potentials.base import CommitteeMember, check_potential_given
 from atomflow.potentials.committee import with_committee
 
 Report = Callable[[Progress], None]
@@ -74,9 +75,12 @@ def run_batch(
     Returns:
         One manifest a job, in order.
     """
+    jobs = [jobs] if isinstance(jobs, MDJob) else list(jobs)
     if not jobs:
         raise InputError("a batch needs at least one job")
+    check_potential_given(potential)
     for job in jobs:
+        check_job(job)
         potential.check_elements(job.cell.numbers)
     check_alike([job.config for job in jobs])
     state = from_cells([job.cell for job in jobs], potential.device, jobs[0].config.held_regions)
@@ -93,6 +97,17 @@ def run_batch(
             started()
         session.run(fresh=True)
     return [runs.open_run(job.folder).manifest for job in jobs]
+
+
+def check_job(job: object) -> None:
+    """Raise :class:`InputError` where a job is none, or holds what is no cell, configuration or folder."""
+    if not isinstance(job, MDJob):
+        raise InputError(f"a job is an MDJob(cell, config, folder), not {said(job)}")
+    check_cell_given(job.cell)
+    check_config_given(job.config, MDConfig)
+    path_of(job.folder, "the run folder")
+    if not isinstance(job.labels, dict):
+        raise InputError(f"labels are a dict like {{'structure': 'grain'}}, not {said(job.labels)}")
 
 
 def resume(
@@ -113,6 +128,8 @@ def resume(
         InputError: no run there, a live process has it, or the potential is not the one the run was started with.
     """
     manifest = runs.open_run(folder).manifest
+    if potential is not None:
+        check_potential_given(potential)
     if manifest["state"] == "done":
         return manifest
     config = MDConfig.from_dump(manifest["config"], f"{folder}/run.json")

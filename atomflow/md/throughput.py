@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from atomflow.cell import Cell
+from atomflow.cell import Cell, check_cell_given
+from atomflow.config import check_config_given
 from atomflow.errors import RunFailed
 from atomflow.md.config import MDConfig
 from atomflow.md.forces import Forces
@@ -18,6 +19,7 @@ from atomflow.md.session import is_out_of_memory
 from atomflow.md.state import from_cells, thermal_velocities
 from atomflow.plain import Shown
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 
 #: twice as many must give this much more throughput to be worth their memory and their common fate
 LEAST_GAIN = 0.10
@@ -58,6 +60,9 @@ def knee(cell: Cell, potential: Potential, config: MDConfig, most: int) -> Knee:
     Raises:
         RunFailed: not even one replica fits into the memory.
     """
+    check_cell_given(cell)
+    check_potential_given(potential)
+    check_config_given(config, MDConfig)
     found: dict[int, float] = {}
     started, size = time.monotonic(), 1
     while True:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.cell import Cell, read_cell
-from atomflow.errors import InputError
+from atomflow.errors import InputError, said
 from atomflow.runs import open_trajectory
 from atomflow.runs.files import MANIFEST, TRAJECTORY
 from atomflow.units import FS_PER_PS
@@ -62,6 +62,8 @@ def open_source(what: Any, n_frames: int = FRAMES, discard_ps: float = 0.0) -> S
         raise InputError(f"discard_ps must not be negative, not {discard_ps:g}")
     if isinstance(what, (str, Path)):
         what = _open(Path(what))
+    if not isinstance(what, Cell) and not hasattr(what, "n_frames"):
+        raise InputError(f"order is measured of a cell, a trajectory or a path, not of {said(what)}")
     if isinstance(what, Cell):
         name = str(what.provenance.get("source", what.formula))
         return Source(name, what.symbols, np.asarray(what.regions), (0,), what)

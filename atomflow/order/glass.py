@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atomflow.config import StrictModel, parse, read_yaml
-from atomflow.errors import InputError
+from atomflow.errors import InputError, said
 from atomflow.estimate import Estimate
 from atomflow.order.frames import open_source
 from atomflow.order.measure import OrderResult, measure
@@ -101,6 +101,8 @@ def accept(result: OrderResult) -> Acceptance:
     Raises:
         InputError: the B–O and Zn–O shells were not measured.
     """
+    if not hasattr(result, "shells"):
+        raise InputError(f"accept judges what order.measure(...) found, not {said(result)}; accept_glass takes paths")
     missing = [pair for pair in ("B-O", "Zn-O") if pair not in result.shells]
     if missing:
         raise InputError(f"the glass is judged by B-O and Zn-O; not in it or not asked for: "

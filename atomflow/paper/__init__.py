@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from atomflow.errors import InputError, nearest
+from atomflow.errors import InputError, nearest, said
 from atomflow.paper.checks import check
 from atomflow.paper.derived import Derived, derived
 from atomflow.paper.finding import Check
@@ -21,6 +21,8 @@ def get(name: str) -> Value | Derived | Anchor | Check:
     Raises:
         InputError: no such id; names the nearest one.
     """
+    if not isinstance(name, str):
+        raise InputError(f"anything in the paper is known by its id, like 'fc.Ea1', not by {said(name)}")
     publication = load()
     known: dict[str, Value | Derived | Anchor | Check] = {**publication.by_id, **publication.anchors, **derived()}
     known |= {finding.id: finding for finding in check()}

@@ -11,6 +11,7 @@ Conventions, everywhere in this package:
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ import numpy as np
 import pydantic
 
 from atomflow.config import StrictModel
-from atomflow.errors import InputError, MissingPackageError
+from atomflow.errors import InputError, MissingPackageError, said
 from atomflow.plain import named
 
 if TYPE_CHECKING:
@@ -90,6 +91,14 @@ class PotentialIdentity(StrictModel):
         if missing:
             known = ", ".join(self.elements) if len(self.elements) <= 12 else f"{len(self.elements)} elements"
             raise InputError(f"the potential {self.name} does not know {', '.join(missing)}; it was made for {known}")
+
+
+def check_potential_given(value: object) -> None:
+    """Raise :class:`InputError` that says how to load a potential where something else was given in its place."""
+    if hasattr(value, "check_elements") and hasattr(value, "identity"):
+        return
+    how = f"; atomflow.potentials.load({str(value)!r}) loads one" if isinstance(value, (str, os.PathLike)) else ""
+    raise InputError(f"a loaded potential is wanted, not {said(value)}{how}")
 
 
 def in_a_line(potential: Potential) -> str:
@@ -222,7 +231,7 @@ def torch_device(device: str) -> Any:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise InputError(f"'{device}' is no device; use auto, cpu or cuda") from None
     if resolved.type not in ("cpu", "cuda"):
         raise InputError(f"atomflow runs on cpu or cuda, not on '{device}'")

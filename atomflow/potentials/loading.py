@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, said
 from atomflow.potentials import registry
 from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.base import Potential, torch_device, torch_dtype
@@ -44,6 +45,9 @@ def load(
     Raises:
         InputError: unknown name, unreadable file, untrusted pickle, no network, no such device.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise InputError(f"a potential is loaded by its name or file, not by {said(name)}; the names: "
+                         f"{', '.join(registry.entries())}")
     loaded = _load(name, device, dtype, trust_model)
     if not committee:
         return loaded

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from atomflow import md, runs
-from atomflow.cell import Cell, read_cell, write_cell
-from atomflow.errors import AtomflowError, InputError, RunFailed, RunStopped
+from atomflow.cell import Cell, check_cell_given, read_cell, write_cell
+from atomflow.config import check_config_given
+from atomflow.errors import AtomflowError, InputError, RunFailed, RunStopped, path_of
 from atomflow.md.runner import load_recorded
 from atomflow.plain import to_jsonable
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.quench.config import MELT_ABOVE_K, QuenchConfig
 from atomflow.quench.folder import FINAL, Folder, require_chain
 from atomflow.quench.progress import Report, Watch
@@ -54,7 +56,10 @@ def run(
     """
     if replicas < 1:
         raise InputError(f"a quench has at least one replica, not {replicas}")
-    folder, labels = Path(folder), labels or {}
+    check_cell_given(cell)
+    check_potential_given(potential)
+    check_config_given(config, QuenchConfig)
+    folder, labels = path_of(folder, "the folder of a quench"), labels or {}
     potential.check_elements(cell.numbers)
     plan = stages(config, cell)
     watch = Watch([stage.steps for stage in plan], replicas, progress)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from atomflow.cell import Cell
-from atomflow.errors import InputError
+from atomflow.errors import InputError, said
 from atomflow.plain import Shown
 from atomflow.potentials import Potential
+from atomflow.potentials.base import check_potential_given
 from atomflow.reactivity.hull import entries, phase_diagram
 from atomflow.reactivity.interface import Contact, contact
 from atomflow.reactivity.known import KnownReaction, error_eV_per_atom, known_reactions
@@ -110,6 +111,10 @@ def study(
         InputError: nothing to do, an unknown material or element, or a reference that did not relax.
         RunStopped: a signal came; the same call goes on.
     """
+    if not isinstance(potentials, (list, tuple)):
+        raise InputError(f"potentials is a list of loaded potentials, like [potential], not {said(potentials)}")
+    for potential in potentials:
+        check_potential_given(potential)
     if not potentials or not pairs:
         raise InputError("a study needs at least one potential and one pair of materials")
     names = tuple(dict.fromkeys(name for pair in pairs for name in pair))

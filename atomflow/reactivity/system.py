@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from atomflow import crystals
-from atomflow.errors import InputError, nearest
+from atomflow.errors import InputError, nearest, said
 
 #: Elements for which ``structures/`` holds the competing crystals.
 ELEMENTS = ("Na", "Zr", "Si", "P", "O", "B", "Zn")
@@ -45,7 +45,10 @@ def formula_of(name: str) -> str:
 
 def check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     """Refuse an unknown material, or one with itself."""
-    for one, other in pairs:
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise InputError(f"pairs are two materials each, like [('Na', 'NZSP')], not {said(pair)}")
+        one, other = pair
         if formula_of(one) == formula_of(other):
             raise InputError(f"{one} with {other}: give two different materials")
 

@@ -30,6 +30,7 @@ def build(folder: str | Path, output: str | Path | None = None) -> Path:
     Raises:
         InputError: ``folder`` holds no run, or the report cannot be written.
     """
+    from atomflow.errors import path_of
     from atomflow.report.compose import write_report
 
-    return write_report(folder, output)
+    return write_report(path_of(folder, "the folder of a report"), output)

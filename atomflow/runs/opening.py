@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_positive, said
 from atomflow.runs import lammps
 from atomflow.runs.chain import CHAIN
 from atomflow.runs.files import MANIFEST, TRAJECTORY
@@ -40,8 +38,8 @@ def open_trajectory(
         InputError: what is wrong with the file, in one line.
     """
     for name, value in (("--frame-interval-fs", frame_interval_fs), ("--temperature", temperature_K)):
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} must be a positive number, not {value}")
+        if value is not None:
+            check_positive(name, value)
     if isinstance(path, (str, Path)):
         place = Path(path)
         folder = place.parent if place.name in (MANIFEST, TRAJECTORY) else place
@@ -52,4 +50,6 @@ def open_trajectory(
             return lammps.open_folder(exported, frame_interval_fs, temperature_K)
         if place.is_dir():
             raise InputError(f"{place} is not a run folder (it holds no {MANIFEST})")
+    if not isinstance(path, (str, Path)) and not (hasattr(path, "__iter__") and hasattr(path, "__len__")):
+        raise InputError(f"a trajectory is a path or a list of ASE atoms, not {said(path)}")
     return ForeignTrajectory.read(path, frame_interval_fs, temperature_K, format, wrapped, elements)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from atomflow.cell import Cell
-from atomflow.errors import InputError
+from atomflow.errors import InputError, path_of
 from atomflow.runs import h5md, lock
 from atomflow.runs.chain import result_run
 from atomflow.runs.files import CELL, LOCK, SEGMENTS, TRAJECTORY, open_hdf5
@@ -29,7 +29,7 @@ def open_run(path: str | Path) -> Run:
     Raises:
         InputError: no run there, or its files are damaged, or a quench that is not finished.
     """
-    return Run(result_run(Path(path)))
+    return Run(result_run(path_of(path, "a run folder")))
 
 
 class Run:

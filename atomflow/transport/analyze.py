@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_positive, said
 from atomflow.estimate import Estimate
 from atomflow.transport import window as windows
 from atomflow.transport.conductivity import haven_ratio, siemens_per_cm
@@ -74,10 +75,14 @@ def analyze(
     Raises:
         InputError: no such species, too few frames, runs that cannot be pooled.
     """
+    if not isinstance(species, str):
+        raise InputError(f"species is the symbol of one element, like 'Na', not {said(species)}")
+    if not isinstance(discard_ps, Real):
+        raise InputError(f"discard_ps is a number of ps, not {said(discard_ps)}")
+    check_positive("level", level)
     if not 0.5 <= level < 1:
         raise InputError(f"level must be between 0.5 and 1, not {level:g}")
-    if not hop_length_A > 0:
-        raise InputError(f"the hop length must be positive, not {hop_length_A:g}")
+    check_positive("the hop length", hop_length_A)
     if charge_e == 0:
         raise InputError("the charge of the ion must not be zero: it is for the conductivity")
     if not memory_MB >= 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.errors import AtomflowError, InputError
+from atomflow.errors import AtomflowError, InputError, path_of
 from atomflow.transport.analyze import analyze
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Point, distance_in_words, fit
 from atomflow.transport.campaign_result import Arrhenius, CampaignResult, Group
@@ -55,7 +55,7 @@ def analyze_campaign(
     Raises:
         InputError: there is no run in the folder.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "the folder of a campaign")
     pools, excluded, found = pooled_runs(folder, discard_ps)
     warnings = []
     groups = []

@@ -204,7 +204,7 @@ def _reference(
     masses = masses_amu(symbols)
     mobile = np.zeros(len(symbols), dtype=bool)
     mobile[ions] = True
-    if framework == "none":
+    if framework is None or framework == "none":
         return np.zeros(len(symbols)), "the simulation box (no drift correction asked for)", True
     if framework == "cell" or (framework == "auto" and mobile.all()):
         why = "" if framework == "cell" else f" (there is no framework: every atom is {species})"

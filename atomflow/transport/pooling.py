@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, said
 from atomflow.transport.displacement import Displacements
 from atomflow.units import FS_PER_PS
 
@@ -103,10 +103,13 @@ def open_all(trajectories: Any) -> list[Any]:
         raise InputError("there is nothing to analyze: the list of trajectories is empty")
     from atomflow import runs
 
+    for item in items:
+        if isinstance(item, (str, Path)) and (Path(item) / "campaign.json").is_file():
+            raise InputError(f"{item} is the folder of a campaign: transport.analyze_campaign({str(item)!r}) takes it")
     opened = [runs.open_trajectory(item) if isinstance(item, (str, Path)) else item for item in items]
     for item in opened:
         if not hasattr(item, "positions_A"):
-            raise InputError(f"a {type(item).__name__} is no trajectory; give a path, runs.open_run(...) or "
+            raise InputError(f"{said(item)} is no trajectory; give a path, runs.open_run(...) or "
                              "runs.open_trajectory(...)")
     return opened
 
