@@ -154,3 +154,16 @@ def test_mace_run_train_begins_with_the_grown_weights(tmp_path, monkeypatch):
     model, about = run_train.configure_model("arguments")
     assert (model, about) == (large, "about")
     torch.testing.assert_close(energies_of(large), energies_of(make_mace(0)), rtol=1e-5, atol=0)
+
+
+def test_growing_leaves_out_the_repulsion_of_the_small_one():
+    """What is trained has none; the energies are those of the small one without its own."""
+    from atomflow.potentials.repulsion import repulsion_radii_A, with_repulsion
+
+    small = make_mace(3)
+    pushing = with_repulsion(small, dict.fromkeys(["B", "O", "Na", "Si", "P", "Zn", "Zr"], 1.1))
+    assert (energies_of(pushing) - energies_of(small)).max() > 1  # the cells are crowded
+    large = make_mace(8, max_ell=2, correlation=3)
+    grow(pushing, large)
+    torch.testing.assert_close(energies_of(large), energies_of(small), rtol=1e-10, atol=0)
+    assert repulsion_radii_A(large) is None

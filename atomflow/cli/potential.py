@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from atomflow.cli import potential_card, potential_distill, potential_doubt, potential_loops, potential_stability
+from atomflow.cli import (
+    potential_card,
+    potential_distill,
+    potential_doubt,
+    potential_loops,
+    potential_repulsion,
+    potential_stability,
+)
 from atomflow.cli.options import Device, Dtype, Group, Json, Trust
 from atomflow.errors import InputError
 
@@ -54,17 +61,24 @@ def show(name: Name, trust_model: Trust = False, json_: Json = False) -> None:
       atomflow potential show chgnet
     """
     from atomflow.cli import output
+    from atomflow.distill.closest import radii_in
     from atomflow.potentials import load, registry
     from atomflow.potentials.loading import availability
 
     if name not in registry.entries() and Path(name.partition("#")[0]).expanduser().exists():
-        loaded = load(name, device="cpu", trust_model=trust_model)
+        loaded: Any = load(name, device="cpu", trust_model=trust_model)
         facts: dict[str, Any] = loaded.identity.model_dump()
+        from atomflow.potentials.repulsion import repulsion_radii_A
+
+        radii = repulsion_radii_A(loaded.model)
     else:
-        facts = {"name": name, **registry.entry(name).model_dump(), "here": availability(name)}
+        known = registry.entry(name)
+        facts = {"name": name, **known.model_dump(), "here": availability(name)}
+        radii = radii_in(known.shipped) if known.shipped else None
     if json_:
-        output.emit_json(facts)
+        output.emit_json(facts | ({"repulsion_radii_A": radii} if radii else {}))
         return
+    facts["repulsion"] = radii and potential_repulsion.in_words(radii)
     facts["committee"] = [member["file"] for member in facts.get("committee", ())]
     for key, value in facts.items():
         if value not in (None, (), []):
@@ -164,6 +178,7 @@ def convert(
 
 
 potential_distill.mount(app)
+potential_repulsion.mount(app)
 app.command()(potential_doubt.doubt)
 app.command()(potential_stability.stability)
 potential_card.mount(app)

@@ -137,6 +137,8 @@ class StudentConfig(StrictModel):
     brings a student nearer to its teacher and slows it down several times on a CPU, where scalars take a shorter way.
     ``committee`` trains so many members, each with a seed and a validation split of its own; how far they disagree is
     the student's doubt.
+    ``repulsion`` adds the repulsion of nuclei below the distances of the training set to the trained student; training
+    itself runs without it.
     """
 
     name: str
@@ -165,6 +167,7 @@ class StudentConfig(StrictModel):
     trained_for: str
     threads: int = Field(1, ge=1)
     committee: int = Field(1, ge=1, le=10)
+    repulsion: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> StudentConfig:

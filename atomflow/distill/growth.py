@@ -22,7 +22,8 @@ from atomflow.potentials.mace_scalar import fits
 def grow(small: Any, large: Any) -> None:
     """Lay ``small``'s weights into ``large``, a freshly drawn ScaleShiftMACE, so that their energies agree to rounding.
 
-    ``large`` is changed in place, its shift and scale and its zeros of energy included.
+    ``large`` is changed in place, its shift and scale and its zeros of energy included. A repulsion at short distance
+    (:mod:`atomflow.potentials.repulsion`) is no weight: ``small``'s is left out.
 
     Raises:
         InputError: the models are not scalar MACEs, or ``large`` differs in more than channels, degree and correlation,
@@ -65,8 +66,8 @@ def _grown(
     c, wide = before.channels, after.channels
     if ".contractions." in key:
         return _contraction(key, drawn, old, new, before, after)
-    if key.endswith("output_mask"):  # says which outputs exist; it has the size of the larger model
-        return drawn
+    if key.endswith("output_mask") or key.startswith("pair_repulsion_fn."):
+        return drawn  # the mask says which outputs the larger model has; a repulsion is added to what was trained
     had = old[key].to(drawn)
     if ".conv_tp_weights." in key and drawn.shape[1] == after.degrees * wide and _is_last(key, new):
         laid = drawn.clone().view(len(drawn), after.degrees, wide)

@@ -18,6 +18,7 @@ import numpy as np
 
 from atomflow.config import parse
 from atomflow.distill.beginnings import portable_student, read_json, take_over_checkpoint, zero_of_energy_eV
+from atomflow.distill.closest import repelling
 from atomflow.distill.config import StudentConfig
 from atomflow.distill.frames import Frame, check_no_leakage, labels_of, read_about, read_frames
 from atomflow.distill.members import member_config
@@ -230,4 +231,6 @@ def export(folder: str | Path, config: StudentConfig) -> Path:
     if not model.exists():
         raise InputError(f"{folder} holds no trained model; run atomflow potential train first")
     module = torch.load(model, map_location="cpu", weights_only=False)  # written by our own mace_run_train
+    if config.repulsion:
+        module = repelling(module, folder, config)
     return save_portable(module, folder / f"{config.name}.mace.npz")
