@@ -188,8 +188,8 @@ def test_runs_that_cannot_be_used_end_it_with_the_reason(begun):
 def test_wrong_requests_are_one_line(begun):
     config, folder = begun
     Walks()(config, folder)
-    for arguments, said in (((-1,), "positive number of eV"), ((0.1, 0), "positive number of hours"),
-                            ((math.nan,), "positive number of eV")):
+    for arguments, said in (((-1,), "target error in eV must be a positive number"), (("0.03",), "not '0.03'"),
+                            ((0.1, 0), "budget in hours must be a positive number"), ((math.nan,), "not nan")):
         with pytest.raises(InputError, match=said):
             extend(folder, *arguments)
 

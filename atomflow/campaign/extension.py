@@ -175,9 +175,9 @@ def _handed_in(folder: Path, jobs: list[str]) -> int:
 
 
 def _check(config: CampaignConfig, target_eV: float, budget_hours: float | None) -> None:
-    check_positive("the target error (eV)", target_eV)
+    check_positive("the target error in eV", target_eV)
     if budget_hours is not None:
-        check_positive("the budget (hours)", budget_hours)
+        check_positive("the budget in hours", budget_hours)
     if len(config.temperatures_K) < 2:
         raise InputError("an activation energy needs two temperatures at least; add some to temperatures_K of the "
                          "campaign file and run it into the same folder first")
