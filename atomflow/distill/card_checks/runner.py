@@ -16,6 +16,7 @@ import numpy as np
 
 from atomflow.distill.card_checks import (
     boundary,
+    close,
     dft,
     diffusion,
     doubt,
@@ -45,6 +46,7 @@ CHECKS: dict[str, ModuleType] = {
     "boundary": boundary,
     "dft": dft,
     "drift": drift,
+    "close": close,
     "order": order,
     "diffusion": diffusion,
     "stability": stability,
@@ -52,7 +54,7 @@ CHECKS: dict[str, ModuleType] = {
     "speed": speed,
 }
 #: Sections that follow from the model alone in minutes; the others run dynamics or ask the teacher at length.
-QUICK = ("lattice", "energies", "boundary", "dft", "drift", "doubt", "speed")
+QUICK = ("lattice", "energies", "boundary", "dft", "drift", "close", "doubt", "speed")
 #: CHGNet on one CPU thread, seconds an atom and step, before it was timed here.
 CHGNET_S_PER_ATOM = 1.2e-3
 
@@ -171,7 +173,7 @@ def path_of(context: Context, name: str) -> Path:
         given.append(context.boundary_energies.read_text())
     if name == "dft" and context.dft_points is not None:
         given += [file.read_text() for file in sorted(context.dft_points.glob("**/*.json"))]
-    if name == "doubt":
+    if name in ("doubt", "close"):
         given.append(f"{len(context.frames)} {context.potential.identity.committee}")
     digest = hashlib.sha256("\n".join(given).encode()).hexdigest()[:8]
     return context.folder / "sections" / f"{name}-{context.potential.identity.sha256[:12]}-{digest}.json"
