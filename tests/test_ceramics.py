@@ -104,6 +104,13 @@ def test_intervals_hold_the_series_of_two_uncertain_conductances():
     assert exact.R_b_ohm_cm2.value + exact.R_gb_ohm_cm2.value == pytest.approx(200.0)
 
 
+def test_a_conductivity_beyond_the_measured_temperatures_is_said_to_be(tmp_path):
+    for kelvin, diffusivity in ((800.0, 2e-5), (1000.0, 6e-5)):
+        write_run(tmp_path / f"{kelvin:g}", kelvin, diffusivity, 1, "bulk", cell=ordered_cell(), n_frames=300)
+    assert any("on a line through 798 to 995 K, outside" in text for text in ceramics(tmp_path, 500.0).warnings)
+    assert not any("on a line" in text for text in ceramics(tmp_path, 900.0).warnings)
+
+
 def test_the_command_prints_draws_and_refuses(folder, tmp_path, capsys):
     base = ["impedance", "--from", str(folder), "-T", "800", "--grain-size-um", "0.01"]
     assert run([*base, "-o", str(tmp_path / "c.png"), "--json"]) == 0

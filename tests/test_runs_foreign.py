@@ -345,6 +345,8 @@ def test_netcdf_opens_elsewhere(tmp_path):
 
 def test_lammps_data_of_the_last_frame_names_its_types(tmp_path):
     run = a_run(tmp_path / "run")
+    with pytest.raises(InputError, match=r"a data file of the last frame.*end it in .data, or export extxyz or netcdf"):
+        export(run, "lammps", tmp_path / "a.lammpstrj")
     path = export(run, "lammps", tmp_path / "a.data")
     assert "1 = Na, 2 = O, 3 = Zr, 4 = P, 5 = Si" in path.read_text().splitlines()[0]
     atoms = ase.io.read(path, format="lammps-data", units="metal", atom_style="atomic")

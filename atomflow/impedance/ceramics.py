@@ -128,6 +128,10 @@ def ceramics(
     every = {name: sigma for name, sigma in _grains(whole, temperature_K).items() if name not in layered}
     grains = {name: sigma for name, sigma in every.items() if sigma.value is not None}
     warnings = [f"{name}: σ at {temperature_K:g} K is not known" for name in every if name not in grains]
+    warnings += [f"{line.structure}: σ at {temperature_K:g} K is on a line through {min(line.used):.0f} to "
+                 f"{max(line.used):.0f} K, outside of it: its interval knows of no transition in between"
+                 for line in whole.arrhenius if line.structure in grains and line.used
+                 and not min(line.used) - _SAME_K < temperature_K < max(line.used) + _SAME_K]
     if not grains:
         raise InputError(f"{folder}: no structure of a single region has a conductivity at {temperature_K:g} K; runs "
                          "at two temperatures where ions move, or at that one, are needed")

@@ -42,6 +42,9 @@ def export(run: Run, format: str, path: str | Path | None = None, stride: int = 
     if run.n_frames == 0:
         raise InputError(f"{run.folder} holds no frames yet")
     target = Path(run.folder.resolve().name + SUFFIXES[format]) if path is None else Path(path)
+    if format == "lammps" and target.suffix in (".lammpstrj", ".dump"):
+        raise InputError(f"lammps is a data file of the last frame, and {target.name} is the name of a trajectory: end "
+                         "it in .data, or export extxyz or netcdf")
     if target.exists():
         raise InputError(f"{target} is already there; remove it or give another name with -o")
     if not target.absolute().parent.is_dir():
