@@ -43,7 +43,9 @@ class Arrhenius(Shown):
 
     def text(self) -> str:
         """For people, as ``atomflow analyze`` prints it."""
-        used = f"{len(self.used)} temperatures from {min(self.used):.0f} to {max(self.used):.0f} K" if self.used else "none"
+        used = "no temperature"
+        if self.used:
+            used = f"{len(self.used)} temperatures from {min(self.used):.0f} to {max(self.used):.0f} K"
         lines = [f"{self.structure} with {self.potential or 'an unknown potential'}: Ea {_eV(self.line)} from ln D; "
                  f"{_eV(self.sigma_line)} from ln σT; {used}",
                  f"  D at 298.15 K: {self.extrapolation:.2g} cm²/s, {self.distance}"]
