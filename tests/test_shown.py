@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from md_toys import argon
 
-from atomflow import lattice, md, potentials
+from atomflow import impedance, lattice, md, order, potentials
 from atomflow.cell import Cell
+from atomflow.estimate import Estimate
 from atomflow.interfaces.comparison import Comparison, Row
 from atomflow.interfaces.energy import InterfaceEnergy
 from atomflow.interfaces.separation import Adhesion
@@ -63,6 +64,17 @@ def test_a_relaxation_and_its_potential_are_shown_in_a_few_lines():
     learned = potentials.load("atomflow-nzsp-0", device="cpu")
     assert len(repr(learned)) < 200
     assert "Zr (not validated: " in repr(learned)
+
+
+def test_a_spectrum_and_an_acceptance_are_a_few_lines():
+    ceramic = impedance.Microstructure(impedance.Layer(1e-3), impedance.Layer(2e-6), boundary_nm=1.6)
+    found = impedance.spectrum(ceramic, 0.1)
+    assert repr(found).startswith(f"<Spectrum: {found.total_ohm_cm2:.4g} Ω cm² in 2 arcs")
+    assert "boundary: " in str(found)
+    line = order.glass.Line(order.glass.targets()[0], Estimate(2.8, 2.7, 2.9), "pass", "", (2.6, 3.3))
+    judged = order.Acceptance((line,), 1)
+    assert repr(judged) == "<Acceptance: not accepted: 1 replica of the 3 asked for>"
+    assert "density" in str(judged)
 
 
 def test_phonons_are_a_few_lines():

@@ -16,6 +16,7 @@ import numpy as np
 
 from atomflow.errors import InputError
 from atomflow.impedance.microstructure import Microstructure
+from atomflow.plain import Shown
 from atomflow.units import CM_PER_NM, CM_PER_UM, VACUUM_PERMITTIVITY_F_PER_CM
 
 #: Arcs whose time constants are nearer than this are not told apart by eye.
@@ -45,8 +46,8 @@ class Arc:
         return {**self.__dict__, "peak_Hz": self.peak_Hz}
 
 
-@dataclass(frozen=True)
-class Spectrum:
+@dataclass(frozen=True, repr=False)
+class Spectrum(Shown):
     """Arcs in series, and the impedance over frequencies that reach past all of them."""
 
     arcs: tuple[Arc, ...]
@@ -63,6 +64,13 @@ class Spectrum:
         peaks = sorted(self.arcs, key=lambda arc: -arc.peak_Hz)
         return tuple(f"the arcs of {a.name} and {b.name} overlap: their peaks are {a.peak_Hz / b.peak_Hz:.2g} times "
                      "apart" for a, b in pairwise(peaks) if a.peak_Hz < _APART * b.peak_Hz)
+
+    def text(self) -> str:
+        """Every arc in a line."""
+        arcs = [f"{arc.name}: {arc.resistance_ohm_cm2:.4g} Ω cm², {arc.capacity_F_per_cm2:.3g} F/cm², peak at "
+                f"{arc.peak_Hz:.3g} Hz" for arc in self.arcs]
+        head = f"{self.total_ohm_cm2:.4g} Ω cm² in {len(self.arcs)} arcs, {len(self.frequency_Hz)} frequencies"
+        return "\n".join([head, *arcs, *(f"warning: {text}" for text in self.warnings)])
 
     def to_json(self) -> dict[str, Any]:
         return {"arcs": list(self.arcs), "frequency_Hz": self.frequency_Hz, "real_ohm_cm2": self.impedance_ohm_cm2.real,

@@ -15,7 +15,7 @@ from atomflow.order.frames import open_source
 from atomflow.order.measure import OrderResult, measure
 from atomflow.order.separation import Separation
 from atomflow.paper.quantities import GLASS_DENSITY_G_PER_CM3
-from atomflow.plain import table, to_jsonable
+from atomflow.plain import Shown, table, to_jsonable
 from atomflow.runs.chain import replicas_in
 
 Verdict = Literal["pass", "fail", "cannot say"]
@@ -61,8 +61,8 @@ class Line:
                 "verdict": self.verdict, "why": self.why, "note": self.target.note}
 
 
-@dataclass(frozen=True)
-class Acceptance:
+@dataclass(frozen=True, repr=False)
+class Acceptance(Shown):
     """All lines, and whether the glass is accepted: no line fails or is open, over three replicas or more."""
 
     lines: tuple[Line, ...]
@@ -80,6 +80,10 @@ class Acceptance:
         if self.n_replicas < REPLICAS:
             reasons.append(f"{self.n_replicas} replica{'s' if self.n_replicas > 1 else ''} of the {REPLICAS} asked for")
         return "not accepted: " + "; ".join(reasons)
+
+    def text(self) -> str:
+        """The sentence, and every line beside the literature."""
+        return f"{self.sentence}\n{text(self.lines)}"
 
     def to_json(self) -> dict[str, Any]:
         return {"accepted": self.accepted, "sentence": self.sentence, "n_replicas": self.n_replicas,
