@@ -117,7 +117,7 @@ def _one_line(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) 
     problems = error.errors()
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     path = problem["loc"]
-    name = ".".join(str(part) for part in path) or "(top level)"
+    name = ".".join(str(part) for part in path)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, path)
         hint = nearest(str(path[-1]), known) or f"; known keys: {', '.join(sorted(known))}"
@@ -128,6 +128,7 @@ def _one_line(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) 
         given = problem.get("input")
         shown = f", found {given!r}" if isinstance(given, (int, float, str, bool)) or given is None else ""
         message = problem["msg"].removeprefix("Value error, ")
-        text = f"'{name}': {message[0].lower() + message[1:]}{shown}"
+        where = f"'{name}': " if path else ""
+        text = f"{where}{message[0].lower() + message[1:] if path else message}{shown}"
     more = len(problems) - 1
     return text + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")

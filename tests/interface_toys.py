@@ -9,6 +9,11 @@ EPSILON_EV = 0.02
 BOND_A = 3.8
 SIGMA_A = BOND_A / 2 ** (1 / 6)
 A_A = BOND_A * np.sqrt(2)  # of the cubic cell; second neighbours are at A_A, beyond the cutoff
+#: On a bridge an atom of (001) fcc has two bonds across in place of four, and stands higher.
+BRIDGE = (BOND_A / np.sqrt(8), BOND_A / np.sqrt(8))
+BRIDGE_GAP_A = BOND_A * (np.sqrt(3) / 2 - np.sqrt(0.5))
+#: Two bonds an atom lost, two atoms in a²: 4 ε / a².
+BRIDGE_EV_PER_A2 = 4 * EPSILON_EV / A_A**2
 BASIS = np.array([[0, 0, 0.25], [0.5, 0.5, 0.25], [0.5, 0, 0.75], [0, 0.5, 0.75]])
 
 

@@ -1,14 +1,18 @@
-"""Systems on which potentials are tried: narrower than every cutoff, and real; and a model asked directly."""
+"""Systems on which potentials are tried: narrower than every cutoff, and real; and a model asked directly.
+
+A test file takes the fixtures by their names: ``own_cache, module = potential_toys.own_cache, ...``.
+"""
 
 import warnings
 from pathlib import Path
 
 import ase.io
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from mace_toys import R_MAX
+from mace_toys import R_MAX, make_mace
 
 from atomflow.potentials.edges import build_edges
 
@@ -48,3 +52,25 @@ def evaluate(potential, *systems, skin_A=0.0, stress=True):
     model = potential.batch_model(numbers, owner, len(systems))
     edges = build_edges(positions, lattices, owner, model.cutoff_A + skin_A, model.device)
     return model(torch.tensor(positions), torch.tensor(lattices), edges, stress)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATOMFLOW_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def module():
+    return make_mace()
+
+
+@pytest.fixture(scope="module")
+def pickled(module, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.model"
+    torch.save(module, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small():
+    return rock_salt()

@@ -53,9 +53,8 @@ def weights(tmp_path_factory):
         return dict(archive)
 
 
-@pytest.fixture
-def quick(monkeypatch, weights):
-    """Training that takes no time and teaches: the members of every later round disagree forty times less."""
+def trained_at_once(monkeypatch, export):
+    """In place of a training: its student is put into the list that this gives, and ``export`` makes its file."""
     trained = []
 
     def train(student, home, progress):
@@ -63,13 +62,20 @@ def quick(monkeypatch, weights):
         for name in ("set.json", "reference_energies.json"):
             (home / name).write_text("{}")
 
+    monkeypatch.setattr(active.active_students.training, "train", train)
+    monkeypatch.setattr(active.active_students.training, "export", export)
+    return trained
+
+
+@pytest.fixture
+def quick(monkeypatch, weights):
+    """Training that takes no time and teaches: the members of every later round disagree forty times less."""
+
     def export(home, student):
         round_number = student.seed // 100
         return disturbed(weights, home / f"{student.name}.mace.npz", student.seed % 100, 0.5 / 40**round_number)
 
-    monkeypatch.setattr(active.active_students.training, "train", train)
-    monkeypatch.setattr(active.active_students.training, "export", export)
-    return trained
+    return trained_at_once(monkeypatch, export)
 
 
 def test_the_loop_goes_on_after_a_stop_and_ends_when_nothing_is_doubtful(quick, tmp_path, monkeypatch, capsys):

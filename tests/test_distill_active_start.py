@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("mace")
 
 from mace_toys import built_once, disturbed, tiny_files
-from test_distill_active import packed, toy
+from test_distill_active import packed, toy, trained_at_once
 
 from atomflow.cli.main import run as command
 from atomflow.config import parse
@@ -51,20 +51,12 @@ def tiny(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch, tiny):
     """Training that takes no time: every member is the tiny model, a little disturbed."""
-    trained = []
-
-    def train(student, home, progress):
-        trained.append(student)
-        for name in ("set.json", "reference_energies.json"):
-            (home / name).write_text("{}")
 
     def export(home, student):
         with np.load(tiny / "tiny-0.mace.npz", allow_pickle=False) as archive:
             return disturbed(dict(archive), home / f"{student.name}.mace.npz", student.seed, 0.3)
 
-    monkeypatch.setattr(active_students.training, "train", train)
-    monkeypatch.setattr(active_students.training, "export", export)
-    return trained
+    return trained_at_once(monkeypatch, export)
 
 
 def shaped(**changes):

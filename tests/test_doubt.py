@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("mace")
 
+import doubt_toys  # noqa: E402
 from doubt_toys import oxide  # noqa: E402
-from mace_toys import built_once, tiny_files  # noqa: E402
 
 from atomflow import potentials  # noqa: E402
 from atomflow.errors import InputError  # noqa: E402
@@ -20,21 +20,7 @@ from atomflow.potentials.edges import build_edges  # noqa: E402
 from atomflow.potentials.evaluate import evaluate_cells  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    with built_once():
-        yield tiny_files(tmp_path_factory.mktemp("committee"), 3)
-
-
-@pytest.fixture(scope="module")
-def models(files):
-    return [potentials.load(file, device="cpu") for file in files]
-
-
-@pytest.fixture(scope="module")
-def student(files, models):
-    return with_committee(models[0], members_of_files(files[1:]))
+files, models, student = doubt_toys.files, doubt_toys.models, doubt_toys.student
 
 
 def test_spread_is_the_standard_deviation_of_the_force_vectors(files, models, student):

@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("mace")
 
+import doubt_toys  # noqa: E402
 from doubt_toys import oxide  # noqa: E402
-from mace_toys import built_once, tiny_files  # noqa: E402
 
 from atomflow.cli.main import run  # noqa: E402
 from atomflow.distill.doubt import Doubted, doubt_quality  # noqa: E402
@@ -17,11 +17,7 @@ from atomflow.distill.doubt_limits import chosen_limit, judged, judged_by_halves
 from atomflow.distill.frames import Frame, Labels, write_frames  # noqa: E402
 from atomflow.potentials import committee  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    with built_once():
-        yield tiny_files(tmp_path_factory.mktemp("committee"), 3)
+files = doubt_toys.files
 
 
 def doubted_frames(relation, count=40, atoms=20, seed=0):

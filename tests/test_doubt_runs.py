@@ -9,33 +9,18 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("mace")
 
+import doubt_toys  # noqa: E402
 from doubt_toys import oxide  # noqa: E402
-from mace_toys import built_once, tiny_files  # noqa: E402
 
-from atomflow import campaign, md, potentials, runs  # noqa: E402
+from atomflow import campaign, md, runs  # noqa: E402
 from atomflow.cell import Cell, write_cell  # noqa: E402
 from atomflow.cli.main import run  # noqa: E402
 from atomflow.errors import InputError, RunFailed, RunStopped  # noqa: E402
 from atomflow.md import MDConfig  # noqa: E402
 from atomflow.md.doubt import ATOM, COST, MAX, MEAN, look_every  # noqa: E402
 from atomflow.potentials import committee  # noqa: E402
-from atomflow.potentials.committee import members_of_files, with_committee  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    with built_once():
-        yield tiny_files(tmp_path_factory.mktemp("committee"), 3)
-
-
-@pytest.fixture(scope="module")
-def models(files):
-    return [potentials.load(file, device="cpu") for file in files]
-
-
-@pytest.fixture(scope="module")
-def student(files, models):
-    return with_committee(models[0], members_of_files(files[1:]))
+files, models, student = doubt_toys.files, doubt_toys.models, doubt_toys.student
 
 
 def config(**changes):
@@ -147,7 +132,7 @@ def test_looks_are_so_rare_that_they_cost_little():
     ({"doubt_interval_fs": 0, "doubt_stop_eV_per_A": 1.0}, "never asks the committee"),
 ])
 def test_configurations_that_cannot_be_meant(changes, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(InputError, match=words):
         config(**changes)
 
 

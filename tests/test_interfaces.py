@@ -3,7 +3,17 @@
 
 import numpy as np
 import pytest
-from interface_toys import A_A, BOND_A, EPSILON_EV, bicrystal, bonds_only, fcc, slab
+from interface_toys import (
+    A_A,
+    BRIDGE,
+    BRIDGE_EV_PER_A2,
+    BRIDGE_GAP_A,
+    EPSILON_EV,
+    bicrystal,
+    bonds_only,
+    fcc,
+    slab,
+)
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError
@@ -15,11 +25,6 @@ from atomflow.interfaces.energy import boundary_energy, surface_energy, with_thi
 from atomflow.interfaces.relaxing import Batch, FreeNormal, energies_eV, relax_many
 from atomflow.interfaces.sides import crystals_of, sides, thickened
 
-#: On a bridge an atom of (001) fcc has two bonds across in place of four, and stands higher.
-BRIDGE = (BOND_A / np.sqrt(8), BOND_A / np.sqrt(8))
-BRIDGE_GAP_A = BOND_A * (np.sqrt(3) / 2 - np.sqrt(0.5))
-#: Two bonds an atom lost, two atoms in a²: 4 ε / a².
-BRIDGE_EV_PER_A2 = 4 * EPSILON_EV / A_A**2
 BASIS_A = fcc(1)
 
 

@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from interface_toys import A_A, BOND_A, EPSILON_EV, bicrystal, bonds_only, fcc, slab
+from interface_toys import (
+    A_A,
+    BRIDGE,
+    BRIDGE_GAP_A,
+    EPSILON_EV,
+    bicrystal,
+    bonds_only,
+    fcc,
+    slab,
+)
 
 from atomflow.cell import Cell, write_cell
 from atomflow.cli.main import run
@@ -16,11 +25,6 @@ pytest.importorskip("torch")
 
 from atomflow.interfaces.translation import SearchConfig
 
-#: On a bridge an atom of (001) fcc has two bonds across in place of four, and stands higher.
-BRIDGE = (BOND_A / np.sqrt(8), BOND_A / np.sqrt(8))
-BRIDGE_GAP_A = BOND_A * (np.sqrt(3) / 2 - np.sqrt(0.5))
-#: Two bonds an atom lost, two atoms in a²: 4 ε / a².
-BRIDGE_EV_PER_A2 = 4 * EPSILON_EV / A_A**2
 BASIS_A = fcc(1)
 
 

@@ -17,8 +17,9 @@ pytest.importorskip("matscipy")
 if find_spec("mace") is None:  # importing it would switch torch's safe loading off
     pytest.skip("mace-torch is not installed", allow_module_level=True)
 
+import potential_toys  # noqa: E402
 from mace_toys import R_MAX, make_mace  # noqa: E402
-from potential_toys import evaluate, flat, ordered_nzsp, rock_salt  # noqa: E402
+from potential_toys import evaluate, flat, ordered_nzsp  # noqa: E402
 
 from atomflow.potentials import load, mace  # noqa: E402
 from atomflow.potentials.check import check  # noqa: E402
@@ -27,20 +28,7 @@ from atomflow.potentials.evaluate import evaluate_cells  # noqa: E402
 from atomflow.potentials.mace_import import mace_module  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATOMFLOW_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def module():
-    return make_mace()
-
-
-@pytest.fixture(scope="module")
-def small():
-    return rock_salt()
+own_cache, module, small = potential_toys.own_cache, potential_toys.module, potential_toys.small
 
 
 @pytest.fixture(scope="module")

@@ -17,34 +17,14 @@ pytest.importorskip("matscipy")
 if find_spec("mace") is None:  # importing it would switch torch's safe loading off
     pytest.skip("mace-torch is not installed", allow_module_level=True)
 
-from mace_toys import make_mace  # noqa: E402
-from potential_toys import rock_salt  # noqa: E402
+import potential_toys  # noqa: E402
 
 from atomflow.potentials import load  # noqa: E402
 from atomflow.potentials.check import check  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATOMFLOW_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def module():
-    return make_mace()
-
-
-@pytest.fixture(scope="module")
-def pickled(module, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "tiny.model"
-    torch.save(module, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def small():
-    return rock_salt()
+own_cache, module, pickled, small = (
+    potential_toys.own_cache, potential_toys.module, potential_toys.pickled, potential_toys.small)
 
 
 # --- the command line --------------------------------------------------------------------------------------------
