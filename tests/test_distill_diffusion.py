@@ -117,9 +117,11 @@ def test_runs_are_named_by_potential_cell_and_settings(tmp_path, toys):
 
 
 def test_the_slow_side_is_kept_for_a_later_student_and_goes_on_when_more_is_asked(context, toys):
+    said: list[str] = []
+    context = Context(**{**context.__dict__, "say": said.append})
     section = diffusion.run(context)
     fact = section.facts["900"]
-    assert (fact["student"]["time_ps"], fact["chgnet"]["time_ps"]) == (1.5, 0.5)
+    assert (fact["student"]["time_ps"], fact["chgnet"]["time_ps"]) == (1.5, 0.5), said  # what stopped a run is in it
     assert not section.unfinished
     [kept] = diffusion._runs(context, toys, 1)
     before = frames(kept)
@@ -127,12 +129,12 @@ def test_the_slow_side_is_kept_for_a_later_student_and_goes_on_when_more_is_aske
     later = Context(**{**context.__dict__, "potential": LennardJones(epsilon_eV=0.015, sigma_A=3.2, cutoff_A=8.0)})
     assert diffusion.work(later).chgnet == 0
     assert diffusion.work(later).student > 0
-    assert diffusion.run(later).facts["900"]["chgnet"] == fact["chgnet"]
+    assert diffusion.run(later).facts["900"]["chgnet"] == fact["chgnet"], said
     assert np.array_equal(frames(kept), before)
 
     more = changed(later, diffusion_chgnet_ps=1.0)
     assert diffusion.work(more).chgnet == pytest.approx(80 * 500 * 0.5)
-    assert diffusion.run(more).facts["900"]["chgnet"]["time_ps"] == 1.0
+    assert diffusion.run(more).facts["900"]["chgnet"]["time_ps"] == 1.0, said
     assert np.array_equal(frames(kept)[: len(before)], before)
 
 

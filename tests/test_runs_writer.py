@@ -1,9 +1,11 @@
 """The run folder: what is written is what is read, while it runs, stops, resumes and is asked for by others."""
 
+import fcntl
 import json
 import os
 import resource
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -13,6 +15,7 @@ from run_walks import FRAME_EVERY, LATTICE, STEPS, a_cell, in_child, stopped, wa
 from atomflow import runs
 from atomflow.cell import Cell
 from atomflow.errors import InputError
+from atomflow.runs.lock import FolderLock
 
 
 def test_a_run_reads_back_what_was_written(tmp_path):
@@ -138,6 +141,16 @@ def test_memory_is_bounded_by_a_setting_not_by_the_run(tmp_path):
     child = in_child(work)
     child.join()
     assert child.exitcode == 0, f"grew by about {child.exitcode * 10} MB"
+
+
+def test_a_reader_that_is_put_to_sleep_while_it_asks_keeps_no_writer_out(tmp_path):
+    """What `status` does for an instant took a second: nobody is named in the file, so nobody is writing."""
+    handle = os.open(tmp_path / "lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    slow = threading.Timer(1.0, lambda: os.close(handle))
+    slow.start()
+    FolderLock(tmp_path / "lock").release()
+    slow.join()
 
 
 def test_without_locks_the_process_in_the_file_decides(tmp_path, monkeypatch):

@@ -16,6 +16,9 @@ from atomflow.errors import InputError
 #: file systems without locks (some network mounts): the process named in the file decides
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
+#: A reader that asks who holds the lock has it for an instant, and a busy machine may put it to sleep in that instant.
+#: So a lock is asked for again: a few times where the file names a holder, for seconds where it names nobody there.
+_SURE, _ATTEMPTS, _PAUSE_S = 4, 200, 0.05
 
 
 class FolderLock:
@@ -37,7 +40,7 @@ class FolderLock:
         os.pwrite(self._handle, json.dumps(owner).encode(), 0)
 
     def _acquire(self, path: Path, what: str) -> None:
-        for attempt in range(5):  # a reader that asks who holds the lock has it for an instant
+        for attempt in range(_ATTEMPTS):
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
@@ -46,8 +49,9 @@ class FolderLock:
                     return
                 if error.errno not in (*_BUSY, *_NO_LOCKS):
                     raise
-                if attempt < 4:
-                    time.sleep(0.05)
+                if attempt >= _SURE and not _gone(_owner(path)):
+                    break
+                time.sleep(_PAUSE_S)
         owner = _owner(path)
         raise InputError(f"{path.parent}: another process is writing this {what} (process {owner.get('pid', '?')} on "
                          f"{owner.get('host', '?')} since {owner.get('since', '?')}); wait for it or stop it first")
@@ -77,6 +81,11 @@ def holder(path: Path) -> dict[str, Any] | None:
         return owner if error.errno in _BUSY or _alive(owner) else None
     finally:
         os.close(handle)
+
+
+def _gone(owner: dict[str, Any]) -> bool:
+    """Whether the file names nobody, or a process of this machine that is not there any more."""
+    return not owner or (owner.get("host") == socket.gethostname() and not _alive(owner))
 
 
 def _alive(owner: dict[str, Any]) -> bool:
