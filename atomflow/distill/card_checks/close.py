@@ -207,8 +207,8 @@ def section(found: Mapping[str, Any]) -> Section:
                                 f"fall is {holes[smallest]['climb_eV']:.1f} eV ({smallest}, at "
                                 f"{holes[smallest]['falls_at_A']:.2f} Å)." if smallest else
                                 "the energy of none falls again."))  # fmt: skip
-    result.lines.append("Everything else stays fixed; neither atom comes closer to a third one than trained frames do. Of "
-                        "many atoms that crowd one, none too close, this says nothing.")  # fmt: skip
+    result.lines.append("Everything else stays fixed; neither atom comes closer to a third one than trained frames do.")
+    result.lines.append("Of one atom crowded by many, none of them too close, this says nothing.")
     if worst:
         result.figure_png = _figure(worst)
     return result
