@@ -53,10 +53,14 @@ def analyze_campaign(
     energy are left out by name.
 
     Raises:
-        InputError: there is no run in the folder.
+        InputError: there is no run in the folder, or no such species in any.
     """
     folder = path_of(folder, "the folder of a campaign")
     pools, excluded, found = pooled_runs(folder, discard_ps)
+    held = {str(symbol) for pool in pools.values() for run in pool for symbol in set(run.symbols)}
+    if held and species not in held:
+        raise InputError(f"{folder}: there is no {species} in any run, only "
+                         f"{', '.join(sorted(held))}")
     warnings = []
     groups = []
     for (structure, temperature, identity, _), pool in sorted(pools.items()):
