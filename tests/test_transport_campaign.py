@@ -251,5 +251,5 @@ def test_wrong_places_are_one_line(arguments, tmp_path, monkeypatch, capsys):
 
 def test_a_species_that_no_run_holds_is_wrong_input(tmp_path):
     write_run(tmp_path / "runs" / "one", 1, frames=40)
-    with pytest.raises(InputError, match="there is no Ar in any run, only .*Na"):
+    with pytest.raises(InputError, match=r"there is no Ar in any run, only .*Na"):
         analyze_campaign(tmp_path, species="Ar")
