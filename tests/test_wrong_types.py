@@ -80,6 +80,8 @@ MISTAKES = [
     (lambda p, d: lattice.network(CELL, 5, [300]), "hops is a list of hops"),
     # trajectories and folders
     (lambda p, d: transport.analyze(123), "123 is no trajectory"),
+    (lambda p, d: transport.analyze([ATOMS] * 30), r"frames of one trajectory: runs.open_trajectory\(images"),
+    (lambda p, d: runs.open_trajectory([ATOMS] * 3, 20.0, 80.0).positions_A(0, 2, "Ar"), "a mask, like run.symbols =="),
     (lambda p, d: transport.analyze("x", species=11), "the symbol of one element, like 'Na', not 11"),
     (lambda p, d: transport.analyze("x", discard_ps="2 ps"), "discard_ps is a number of ps, not '2 ps'"),
     (lambda p, d: transport.analyze_campaign(None), "the folder of a campaign must be a path, not None"),

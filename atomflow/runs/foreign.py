@@ -15,7 +15,7 @@ from atomflow.errors import InputError, RunFailed
 from atomflow.runs.formats import CutShort
 from atomflow.runs.frames import Frame, from_atoms
 from atomflow.runs.reading import iterate
-from atomflow.runs.trajectory import frame_slice
+from atomflow.runs.trajectory import atom_indices, frame_slice
 from atomflow.runs.unwrap import Unwrapper
 
 
@@ -129,7 +129,7 @@ class ForeignTrajectory:
     def positions_A(self, start: int, stop: int, atoms: Any = None) -> np.ndarray:
         """(stop - start, n, 3) float64 unwrapped positions in Å; in a variable cell those in the mean cell."""
         start, stop = frame_slice(start, stop, self.n_frames)
-        wanted = np.arange(self.n_atoms)[slice(None) if atoms is None else np.asarray(atoms)]
+        wanted = atom_indices(atoms, self.n_atoms)
         if start == stop:
             return np.empty((0, len(wanted), 3))
         shape = (self.n_frames, self.n_atoms, 3)

@@ -16,7 +16,7 @@ from atomflow.runs.chain import result_run
 from atomflow.runs.files import CELL, LOCK, SEGMENTS, TRAJECTORY, open_hdf5
 from atomflow.runs.manifest import read_manifest
 from atomflow.runs.segments import read_headers
-from atomflow.runs.trajectory import frame_slice
+from atomflow.runs.trajectory import atom_indices, frame_slice
 
 _BLOCK_BYTES = 32 << 20
 
@@ -200,7 +200,7 @@ class Run:
     def raw_positions_A(self, start: int, stop: int, atoms: Any = None) -> np.ndarray:
         """As :meth:`positions_A`, but each frame in its own box, as it was simulated."""
         start, stop = frame_slice(start, stop, self.n_frames)
-        wanted = np.arange(self.n_atoms)[slice(None) if atoms is None else np.asarray(atoms)]
+        wanted = atom_indices(atoms, self.n_atoms)
         result = np.empty((stop - start, len(wanted), 3))
         if len(wanted) == 0 or stop == start:
             return result

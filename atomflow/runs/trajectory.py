@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atomflow.errors import InputError, said
+
 
 class Trajectory(Protocol):
     """Frames at equal intervals of atoms that stay the same atoms.
@@ -61,3 +63,21 @@ def frame_slice(start: int, stop: int, n_frames: int) -> tuple[int, int]:
     if not 0 <= start <= stop <= n_frames:
         raise IndexError(f"frames {start} to {stop} of a trajectory of {n_frames}")
     return start, stop
+
+
+def atom_indices(atoms: Any, n_atoms: int) -> np.ndarray:
+    """(n,) indices of the atoms that were asked for: a mask, a slice, indices, or None for all.
+
+    Raises:
+        InputError: names, where indices are wanted.
+    """
+    if isinstance(atoms, slice):
+        return np.arange(n_atoms)[atoms]
+    if atoms is None:
+        return np.arange(n_atoms)
+    wanted = np.asarray(atoms)
+    if wanted.size == 0:
+        return np.arange(0)
+    if wanted.dtype.kind not in "iub":
+        raise InputError(f"atoms are chosen by indices or a mask, like run.symbols == 'Na', not by {said(atoms)}")
+    return np.atleast_1d(np.arange(n_atoms)[wanted])

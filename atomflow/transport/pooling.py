@@ -108,6 +108,9 @@ def open_all(trajectories: Any) -> list[Any]:
             raise InputError(f"{item} is the folder of a campaign: transport.analyze_campaign({str(item)!r}) takes it")
     opened = [runs.open_trajectory(item) if isinstance(item, (str, Path)) else item for item in items]
     for item in opened:
+        if hasattr(item, "get_positions"):
+            raise InputError("ASE atoms are frames of one trajectory: runs.open_trajectory(images, "
+                             "frame_interval_fs=..., temperature_K=...) makes one of their list")
         if not hasattr(item, "positions_A"):
             raise InputError(f"{said(item)} is no trajectory; give a path, runs.open_run(...) or "
                              "runs.open_trajectory(...)")
