@@ -89,6 +89,7 @@ def write_run(
     writer.commit({"note": "synthetic"}, progress)
     summary = {
         "temperature_mean_K": temperature_K * 1.004,
+        "temperature_error_K": temperature_K * 0.0137,
         "temperature_std_K": temperature_K * np.sqrt(2 / (3 * len(cell))),
         "energy_drift_meV_per_atom_per_ps": 0.01,
     }

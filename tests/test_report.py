@@ -220,6 +220,8 @@ def test_a_single_run_folder_has_a_report_of_its_own(tmp_path):
     assert (tmp_path / "figures" / "msd_ordered.pdf").is_file()
     assert "Run alone" in page.text
     assert "one run has one temperature" in page.text
+    assert "its standard error (K)" in page.text
+    assert "12.3" in page.text  # of a mean of 903.6 K
 
 
 @pytest.mark.parametrize(
