@@ -12,6 +12,7 @@ from md_toys import argon, lennard_jones, monoclinic_argon
 from atomflow import md
 from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
+from atomflow.md import relaxation
 
 
 def test_a_rattled_crystal_relaxes_to_the_perfect_one_and_is_not_changed_itself():
@@ -182,3 +183,23 @@ def test_atoms_that_fall_into_one_another_are_no_result(monkeypatch):
     pair = Cell(np.array([18, 18]), np.array([[0.0, 0, 0], [3.8, 0, 0]]), np.eye(3) * 12)
     with pytest.raises(RunFailed, match=r"Ar \(atom 0\) and Ar \(atom 1\) to 0\.\d\d Å from one another"):
         md.relax(pair, lennard_jones())
+
+
+def test_steps_are_short_while_forces_are_large(monkeypatch):
+    """No atom of a crowded cell moves by more than 0.05 Å at once; where forces are small, steps are as long as ever."""
+    crowded, places, forces = argon(2, 4.7, rattle=0.35), [], []
+    real = relaxation._energy_and_fmax
+
+    def looked(atoms):
+        energy, fmax = real(atoms)
+        places.append(atoms.positions.copy())
+        forces.append(fmax)
+        return energy, fmax
+
+    monkeypatch.setattr(relaxation, "_energy_and_fmax", looked)
+    md.relax(crowded, lennard_jones(), fmax_eV_per_A=1e-3)
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=2).max(axis=1)
+    while_crowded = np.array(forces[:-1]) > 2.0
+    assert while_crowded[1:].any()
+    assert steps[while_crowded].max() <= 0.05 + 1e-9
+    assert steps[~while_crowded].max() > 0.05

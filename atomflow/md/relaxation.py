@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Of the sum of covalent radii: no chemistry brings two atoms nearer than this.
 _FUSED = 0.5
+#: A step moves no atom farther than this, in Å, and not so far while a force in eV/Å is larger than that: a long step out
+#: of a crowded packing can land where no potential was trained.
+_LONGEST, _LONGEST_WHILE_CROWDED, _CROWDED = 0.2, 0.05, 2.0
 #: (step, energy_eV, largest force in eV/Å)
 Report = Callable[[int, float, float], None]
 
@@ -140,8 +143,9 @@ def _relax(
     moving: Any = FrechetCellFilter(atoms) if cell_too else atoms
     optimiser: Any = LBFGS(moving, logfile=None)  # type: ignore[arg-type]
 
-    def watch() -> None:
+    def watch() -> None:  # before every step
         energy, fmax = _energy_and_fmax(atoms)
+        optimiser.maxstep = _LONGEST_WHILE_CROWDED if fmax > _CROWDED else _LONGEST
         if progress is not None:
             progress(optimiser.nsteps, energy, fmax)
 
