@@ -85,8 +85,7 @@ class PhononResult(Shown):
 
     def text(self) -> str:
         """For people, as ``atomflow phonon`` prints it."""
-        modes = f"{len(self.imaginary) or 'no'} imaginary mode{'' if len(self.imaginary) == 1 else 's'}"
-        lines = [f"{self.formula}: {modes}; at Γ the acoustic ones are {self.acoustic_THz:.3f} THz, the highest "
+        lines = [f"{self.formula}: {_counted(len(self.imaginary))}; at Γ the acoustic ones are {self.acoustic_THz:.3f} THz, the highest "
                  f"{self.gamma_THz.max():.2f} THz",
                  f"{self.n_displacements} displacements, supercell {'x'.join(map(str, self.supercell))}, "
                  f"{self.primitive_atoms} atoms in the primitive cell; {named(self.potential)}, largest force left "
@@ -206,13 +205,17 @@ def _collect(cell: Cell, potential: Potential, phonon: Any, repeats: tuple[int, 
     if acoustic > -IMAGINARY_THZ:
         notes.append(f"the acoustic modes at Γ are {acoustic:.2f} THz, not 0: relax further, or use float64")
     if imaginary:
-        notes.append(f"{len(imaginary)} imaginary modes: the cell is no minimum; thermal numbers leave them out")
+        notes.append(f"{_counted(len(imaginary))}: the cell is no minimum; thermal numbers leave them out")
     return PhononResult(
         cell.formula, potential.identity.model_dump(mode="json"), repeats, len(phonon.supercells_with_displacements),
         len(primitive), residual, gamma, tuple(bands),
         {"frequency_THz": np.array(dos.frequency_points), "states_per_THz": np.array(dos.dos)}, imaginary,
         (mesh[0], mesh[1], mesh[2]), temperature_K, float(thermal.free_energy[0]) / EV_IN_KJ_PER_MOL,
         float(thermal.free_energy[1]) / EV_IN_KJ_PER_MOL, float(thermal.heat_capacity[1]), tuple(notes))
+
+
+def _counted(modes: int) -> str:
+    return f"{modes or 'no'} imaginary mode{'' if modes == 1 else 's'}"
 
 
 def _original(cell: Cell, phonon: Any) -> list[int]:
