@@ -85,7 +85,8 @@ class PhononResult(Shown):
 
     def text(self) -> str:
         """For people, as ``atomflow phonon`` prints it."""
-        lines = [f"{self.formula}: {_counted(len(self.imaginary))}; at Γ the acoustic ones are {self.acoustic_THz:.3f} THz, the highest "
+        lines = [f"{self.formula}: {_counted(len(self.imaginary))}; at Γ the acoustic ones are "
+                 f"{self.acoustic_THz:.3f} THz, the highest "
                  f"{self.gamma_THz.max():.2f} THz",
                  f"{self.n_displacements} displacements, supercell {'x'.join(map(str, self.supercell))}, "
                  f"{self.primitive_atoms} atoms in the primitive cell; {named(self.potential)}, largest force left "
