@@ -186,7 +186,7 @@ def test_atoms_that_fall_into_one_another_are_no_result(monkeypatch):
 
 
 def test_steps_are_short_while_forces_are_large(monkeypatch):
-    """No atom of a crowded cell moves by more than 0.05 Å at once; where forces are small, steps are as long as ever."""
+    """No atom of a crowded cell moves by more than 0.05 Å at once; where forces are small, steps are longer."""
     crowded, places, forces = argon(2, 4.7, rattle=0.35), [], []
     real = relaxation._energy_and_fmax
 

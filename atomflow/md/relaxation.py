@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 #: Of the sum of covalent radii: no chemistry brings two atoms nearer than this.
 _FUSED = 0.5
-#: A step moves no atom farther than this, in Å, and not so far while a force in eV/Å is larger than that: a long step out
-#: of a crowded packing can land where no potential was trained.
+#: A step moves no atom farther than this, in Å, and less far while a force in eV/Å is larger than that: a long step
+#: out of a crowded packing can land where no potential was trained.
 _LONGEST, _LONGEST_WHILE_CROWDED, _CROWDED = 0.2, 0.05, 2.0
 #: (step, energy_eV, largest force in eV/Å)
 Report = Callable[[int, float, float], None]

@@ -137,9 +137,7 @@ def nzsp_at_rest(context: Context) -> Cell:
 
 def zbo_at_rest(context: Context, units: int, seed: int) -> Cell:
     """A packing of (ZnO)2(B2O3)3 units, its worst contacts relaxed away with the student, at the volume of packing."""
+    from atomflow import md
     from atomflow.build.glass import build_glass
 
-    built = build_glass(units=units, seed=seed)
-    asked = task("relax", [built], cell_too=False, fmax_eV_per_A=1.0, steps=60)
-    [result] = context.student.perform([asked], context.say)
-    return answered(result["cells"][0], built)
+    return md.relax(build_glass(units=units, seed=seed), context.potential, fmax_eV_per_A=1.0, max_steps=60)[0]
