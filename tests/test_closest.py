@@ -61,21 +61,21 @@ def test_an_atom_s_own_image_counts():
 def test_two_elements_solved_by_hand():
     """O-O 1.2 and Na-O 1.5: equal shares of t need 2 r_O = 1.2 t and r_Na + r_O = 1.5; the covalent Na-Na, 3.32, is
     never seen: 2 r_Na = 3.32 t. So 0.6 t + 1.66 t = 1.5."""
-    found = closest.repulsion_radii_A({("O", "O"): 1.2, ("Na", "O"): 1.5}, ("O", "Na"))
+    found = closest.largest_radii_A({("O", "O"): 1.2, ("Na", "O"): 1.5}, ("O", "Na"))
     share = (1.5 - closest.MARGIN_A) / (0.6 + 1.66)
     assert found == pytest.approx({"O": 0.6 * share, "Na": 1.66 * share}, abs=1e-3)
 
 
 def test_one_element_reaches_its_closest_distance_and_no_more_than_the_covalent_one():
-    assert closest.repulsion_radii_A({("O", "O"): 1.0}, ["O"])["O"] == pytest.approx(0.5 - closest.MARGIN_A / 2)
-    assert closest.repulsion_radii_A({("O", "O"): 3.0}, ["O"])["O"] == pytest.approx(covalent_radii[8])
+    assert closest.largest_radii_A({("O", "O"): 1.0}, ["O"])["O"] == pytest.approx(0.5 - closest.MARGIN_A / 2)
+    assert closest.largest_radii_A({("O", "O"): 3.0}, ["O"])["O"] == pytest.approx(covalent_radii[8])
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_trained_pair_is_in_reach_and_nothing_could_be_gained_by_one_element(seed):
     rng = np.random.default_rng(seed)
     seen = {pair: float(rng.uniform(0.9, 2.6)) for pair in closest.pairs_of(ELEMENTS) if rng.random() < 0.8}
-    radii = closest.repulsion_radii_A(seen, ELEMENTS)
+    radii = closest.largest_radii_A(seen, ELEMENTS)
     assert all(radii[a] + radii[b] <= distance - 0.9 * closest.MARGIN_A for (a, b), distance in seen.items())
     assert min(radii.values()) > 0.1  # no element goes without
     for symbol, radius in radii.items():
@@ -86,7 +86,7 @@ def test_no_trained_pair_is_in_reach_and_nothing_could_be_gained_by_one_element(
 
 def test_no_pair_of_the_elements_is_an_error():
     with pytest.raises(InputError, match="no two atoms of Na, O"):
-        closest.repulsion_radii_A({("B", "B"): 1.0}, ("O", "Na"))
+        closest.largest_radii_A({("B", "B"): 1.0}, ("O", "Na"))
 
 
 def test_only_what_was_trained_on_counts():
@@ -204,7 +204,7 @@ def trained(tmp_path, monkeypatch, quick):
 def test_every_exported_student_repels_as_its_own_frames_say(trained):
     frames = crowd(6)
     _, members = trained(frames, committee=2)
-    wanted = closest.repulsion_radii_A(closest.closest_distances_A(frames[1:]), ELEMENTS)
+    wanted = closest.largest_radii_A(closest.closest_distances_A(frames[1:]), ELEMENTS)
     assert members == [pytest.approx(wanted, abs=1e-5)] * 2  # whatever the members' validation frames were
     assert trained(frames, "bare", repulsion=False)[1] == [None]
 
@@ -216,6 +216,6 @@ def test_a_student_that_goes_on_from_another_repels_no_farther(trained):
     first, [narrow] = trained([*wide, *tight], "first")
     shape = {"channels": 8, "max_ell": 1, "correlation": 2}
     second, [grown] = trained(wide, "second", grow_from=str(first), **shape)
-    assert narrow["O"] < closest.repulsion_radii_A(closest.closest_distances_A(wide[1:]), ELEMENTS)["O"] - 0.05
+    assert narrow["O"] < closest.largest_radii_A(closest.closest_distances_A(wide[1:]), ELEMENTS)["O"] - 0.05
     assert all(grown[symbol] <= narrow[symbol] + 1e-6 for symbol in ELEMENTS)
     assert energies(second, tight) == pytest.approx(energies(second, tight[:1]) * 2)

@@ -50,7 +50,7 @@ def closest_distances_A(frames: Iterable[Frame]) -> dict[Pair, float]:
     return {pair: named[pair] for pair in sorted(named) if pair[0] <= pair[1]}
 
 
-def repulsion_radii_A(closest: Mapping[Pair, float], elements: Sequence[str]) -> dict[str, float]:
+def largest_radii_A(closest: Mapping[Pair, float], elements: Sequence[str]) -> dict[str, float]:
     """One radius in Å an element, so that r_A + r_B stays below the closest distance of every pair seen.
 
     Two linear programmes: first the smallest (r_A + r_B) / closest of all pairs becomes as large as can be, then, with
@@ -124,7 +124,7 @@ def with_radii(model: Any, closest: Mapping[Pair, float], at_most: Mapping[str, 
 
     from atomflow.potentials.repulsion import with_repulsion
 
-    radii = repulsion_radii_A(closest, [chemical_symbols[int(z)] for z in model.atomic_numbers])
+    radii = largest_radii_A(closest, [chemical_symbols[int(z)] for z in model.atomic_numbers])
     half = 0.49 * float(model.r_max)
     return with_repulsion(model, {symbol: min(radius, (at_most or {}).get(symbol, half), half)
                                   for symbol, radius in radii.items()})  # fmt: skip
