@@ -8,10 +8,12 @@ import pytest
 
 from atomflow import potentials
 from atomflow.distill import errors_table
+from atomflow.distill.card_checks import close
 from atomflow.distill.frames import read_frames
 from atomflow.potentials.committee import committee_forces, open_members, spread_of
 from atomflow.potentials.evaluate import evaluate_cells
 from atomflow.potentials.registry import entry
+from atomflow.potentials.repulsion import repulsion_radii_A
 
 NAME = "atomflow-nzsp-zbo"
 TESTS = Path(__file__).parent
@@ -91,3 +93,17 @@ def test_committee_is_whole_and_its_disagreement_ranks_the_true_error(student, h
     error, spread = np.linalg.norm(forces[0] - true, axis=1), spread_of(forces)
     order = [np.argsort(np.argsort(values)) for values in (error, spread)]
     assert np.corrcoef(*order)[0, 1] > 0.25
+
+
+@pytest.mark.skipif(not LABELLED.exists(), reason="the labelled set is part of the source checkout only")
+def test_the_repulsion_touches_no_trained_frame_and_fills_the_holes_below(student, held_out):
+    frames = close.shown(read_frames(LABELLED))
+    closest = close.closest_distances_A(frames)
+    radii = repulsion_radii_A(student.model)
+    assert all(radii[a] + radii[b] < distance for (a, b), distance in closest.items())
+    for member in open_members(student):
+        assert repulsion_radii_A(member.model) == pytest.approx(radii)
+    candidates, double = close.candidates(held_out), student.with_dtype("float64")
+    for pair in (("Na", "Na"), ("B", "B"), ("O", "O"), ("Na", "O")):  # fell behind 4, 11, 10 and 20 eV without it
+        path = close.paths(pair, candidates, closest)[0]
+        assert close.pushed(path, close.energies_eV(path, double), closest[pair])["climb_eV"] > 100, pair
