@@ -54,6 +54,14 @@ def named(potential: Mapping[str, Any] | None) -> str:
     return f"{potential.get('name')} ({more})" if more else str(potential.get("name"))
 
 
+def with_error(mean: float, error: float | None, spec: str = ".6g") -> str:
+    """``mean ± error``, both to the second digit of the error; without one the mean alone, as ``spec`` says."""
+    if not error:
+        return f"{mean:{spec}}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
+
+
 def table(rows: list[list[str]], header: list[str], width: int | None = None) -> str:
     """Left-aligned columns, as wide as their contents; the last one is broken into lines to keep to ``width``."""
     cells = [header, *rows]

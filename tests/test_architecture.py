@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 #: A name that stands alone in ``atomflow/`` is a room of one file. ``runs`` is what md writes and analysis reads, and
 #: so comes before both.
 ROOMS = (
-    "version", "errors", "units", "plain", "estimate", "config", "cell", "crystals",
+    "version", "errors", "units", "plain", "estimate", "blocks", "config", "cell", "crystals",
     "build", "potentials", "paper", "runs", "transport", "order", "md", "lattice", "quench", "interfaces",
     "campaign", "reactivity", "distill", "impedance", "compare", "report", "cli",
 )  # fmt: skip

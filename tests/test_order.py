@@ -10,12 +10,12 @@ from ase.neighborlist import neighbor_list
 from synthetic import ORDERED
 from transport_walks import MemoryTrajectory
 
+from atomflow.blocks import estimate, standard_error
 from atomflow.cell import Cell, read_cell, write_cell
 from atomflow.cli.main import run
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.order import accept, measure
-from atomflow.order.blocks import estimate, standard_error
 from atomflow.order.glass import judge, targets
 from atomflow.order.neighbours import pairs
 from atomflow.order.rdf import radial_distribution

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +138,8 @@ def _report(manifest: dict[str, Any], json_: bool) -> None:
 
 def _means(summary: dict[str, Any]) -> list[str]:
     """Means over production with their standard errors, a line each."""
+    from atomflow.plain import with_error
+
     lines = []
     for label, name, unit in (("temperature", "temperature", "K"), ("potential energy", "potential_energy", "eV"),
                               ("volume", "volume", "Å³"), ("pressure", "pressure", "GPa")):
@@ -146,15 +147,9 @@ def _means(summary: dict[str, Any]) -> list[str]:
                                 for what in ("mean", "error", "std"))
         if mean is None:
             continue
-        number = f"{mean:.6g}" if error is None else _with_error(mean, error)
+        number = with_error(mean, error)
         instants = "" if scatter is None else f"; instants scatter by {scatter:.3g} {unit}"
         lines.append(f"{label}: {number} {unit}{instants}")
     if any(" ± " in line for line in lines):
         lines[-1] += "\n± is one standard error of the mean, over blocks and with the memory of the thermostat"
     return lines
-
-
-def _with_error(mean: float, error: float) -> str:
-    """Both to the second digit of the error."""
-    decimals = max(0, 1 - floor(log10(error)))
-    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.md.config import MDConfig
-from atomflow.order.blocks import standard_error
+from atomflow.runs.means import error_of_mean
 from atomflow.units import FS_PER_PS
 
 MEV_PER_EV = 1000.0
@@ -18,9 +18,6 @@ LARGEST_TEMPERATURE_ERROR = 0.03
 LONG_ENOUGH_PS = 1.0
 #: A mean temperature nearer to its target than so many of its standard errors may be there by chance.
 CHANCE = 3.0
-#: So many relaxation times of the thermostat (of the barostat, for the volume) count as one independent look: after
-#: about two of them the instants are independent, since the potential energy shares in what the thermostat gives.
-MEMORY = 4.0
 
 
 def summarize(thermo: dict[str, np.ndarray], n_atoms: int, config: MDConfig) -> dict[str, Any]:
@@ -38,8 +35,8 @@ def summarize(thermo: dict[str, np.ndarray], n_atoms: int, config: MDConfig) -> 
     per_atom = MEV_PER_EV / n_atoms
 
     def error(name: str, time_fs: float) -> float | None:
-        memory = 0.0 if config.ensemble == "nve" else MEMORY * time_fs / config.thermo_interval_fs
-        return standard_error(values[name], max(1.0, memory)) if _held(config) else None
+        relaxation_fs = 0.0 if config.ensemble == "nve" else time_fs
+        return error_of_mean(values[name], relaxation_fs, config.thermo_interval_fs) if _held(config) else None
 
     summary = {
         "temperature_mean_K": float(temperature.mean()),

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.blocks import BLOCKS, estimate
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.order.blocks import BLOCKS, estimate
 from atomflow.order.coordination import CUTOFFS_A
 from atomflow.order.frames import Source, open_source
 from atomflow.order.neighbours import pairs

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.blocks import estimate
 from atomflow.build.checks import COORDINATION
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.order.blocks import estimate
 from atomflow.order.frames import Source
 from atomflow.order.neighbours import Pairs, pairs
 from atomflow.order.rdf import centre_mask, parse_pair

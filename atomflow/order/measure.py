@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.blocks import estimate
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.order.blocks import estimate
 from atomflow.order.coordination import CUTOFFS_A, Shell, bridge_angles, cutoff_of, shell
 from atomflow.order.frames import FRAMES, Source, open_source
 from atomflow.order.rdf import Rdf, radial_distribution

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import scipy.spatial
 
+from atomflow.blocks import block_means
 from atomflow.errors import InputError
-from atomflow.order.blocks import block_means
 from atomflow.order.frames import Source
 from atomflow.order.neighbours import images
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from atomflow.blocks import estimate
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.order.blocks import estimate
 from atomflow.order.frames import Source
 from atomflow.order.neighbours import pairs
 

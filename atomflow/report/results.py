@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from atomflow.plain import with_error
 from atomflow.report.collect import ReportData
 from atomflow.report.figures import Figure
 from atomflow.report.html import Html, definitions, join, table, tag
@@ -14,7 +15,7 @@ from atomflow.report.words import groups_of
 _Column = tuple[str, Callable[[dict[str, Any]], Any]]
 
 _COLUMNS: tuple[_Column, ...] = (
-    ("T asked, mean (K)", lambda g: tag("td", _kelvin(g), class_="number")),
+    ("T asked, mean ± its standard error (K)", lambda g: tag("td", _kelvin(g), class_="number")),
     ("D tracer (cm²/s)", lambda g: interval_cell(g.get("tracer_diffusivity_cm2_per_s"))),
     ("D charge (cm²/s)", lambda g: interval_cell(g.get("charge_diffusivity_cm2_per_s"))),
     ("Haven ratio", lambda g: interval_cell(g.get("haven_ratio"), plain=True)),
@@ -72,8 +73,10 @@ def _replicas(result: dict[str, Any]) -> list[Html]:
 
 
 def _kelvin(group: dict[str, Any]) -> str:
-    known = [group[name] for name in ("temperature_K", "temperature_mean_K") if group.get(name)]
-    return ", ".join(f"{value:.0f}" for value in known) or NOTHING
+    target, mean = group.get("temperature_K"), group.get("temperature_mean_K")
+    known = [f"{target:.0f}"] if target else []
+    known += [with_error(mean, group.get("temperature_error_K"), ".0f")] if mean else []
+    return ", ".join(known) or NOTHING
 
 
 def _windows(groups: list[dict[str, Any]]) -> Html:

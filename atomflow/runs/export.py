@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from atomflow.cell import escaped
 from atomflow.errors import InputError, RunFailed
 from atomflow.runs.files import NO_ROOM, PARTIAL
+from atomflow.runs.frames import MEASURED_K, MEASURED_ROWS, RUN_FACTS, facts_text
 from atomflow.runs.lammps import data_text
 from atomflow.runs.reader import Run
 from atomflow.version import __version__
 
 SUFFIXES = {"extxyz": ".extxyz", "netcdf": ".nc", "lammps": ".data"}
 _BLOCK_BYTES = 16 << 20
+#: times nearer than this are one time
+_SAME_FS = 1e-6
 
 
 def export(run: Run, format: str, path: str | Path | None = None, stride: int = 1, wrap: bool = False) -> Path:
@@ -24,8 +28,9 @@ def export(run: Run, format: str, path: str | Path | None = None, stride: int = 
     Positions are those that were simulated: unwrapped, each frame in its own box.
 
     Args:
-        format: ``extxyz`` (every frame; regions, sites, time), ``netcdf`` (AMBER, every frame; float32) or ``lammps``
-            (data file of the last frame, box turned to LAMMPS's orientation).
+        format: ``extxyz`` (every frame; regions, sites, time, temperatures, potential: analyzed as the run is),
+            ``netcdf`` (AMBER, every frame; float32) or ``lammps`` (data file of the last frame, box turned to LAMMPS's
+            orientation).
         path: where to; by default named after the run, in the present folder.
         stride: every how many frames one is written.
         wrap: put atoms back into the box.
@@ -81,12 +86,32 @@ def _extxyz(run: Run, path: Path, stride: int, wrap: bool) -> None:
     from ase.io.extxyz import write_xyz
 
     atoms = run.initial_cell().to_ase()
-    atoms.info = {"temperature_K": run.temperature_K} if run.temperature_K is not None else {}
+    atoms.info = {RUN_FACTS: facts_text(run.config, run.potential)}
+    if run.temperature_K is not None:
+        atoms.info["temperature_K"] = run.temperature_K
+    measured = _measured(run, stride)
     with open(path, "w", encoding="utf-8") as handle:
         for index, positions, lattice in _frames(run, stride, wrap):
             atoms.positions, atoms.cell = positions, lattice
             atoms.info.update(frame=index, time_fs=float(run.times_fs[index]))
-            write_xyz(handle, [atoms])
+            if measured is not None:
+                atoms.info.update(zip((MEASURED_K, MEASURED_ROWS), measured[index // stride], strict=True))
+            write_xyz(handle, [escaped(atoms)])
+
+
+def _measured(run: Run, stride: int) -> list[tuple[float, int]] | None:
+    """For each frame to be written, the mean of the temperature rows from it to the next one, and how many these are;
+    None where there are none in some frame."""
+    thermo, times = run.thermo(), run.times_fs[::stride]
+    if "temperature_K" not in thermo:
+        return None
+    production = thermo["time_fs"] >= -_SAME_FS
+    values = thermo["temperature_K"][production]
+    frame = np.searchsorted(times, thermo["time_fs"][production] + _SAME_FS, side="right") - 1
+    counts, sums = np.bincount(frame, minlength=len(times)), np.bincount(frame, values, minlength=len(times))
+    if not counts.all() or not np.isfinite(values).all():
+        return None
+    return [(float(total / count), int(count)) for total, count in zip(sums, counts, strict=True)]
 
 
 def _lammps(run: Run, path: Path, stride: int, wrap: bool) -> None:

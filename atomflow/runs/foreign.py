@@ -22,13 +22,14 @@ from atomflow.runs.unwrap import Unwrapper
 class ForeignTrajectory:
     """A :class:`~atomflow.runs.trajectory.Trajectory` from any file ASE reads, or from a list of ASE atoms."""
 
-    potential: dict[str, Any] | None = None
-
     def __init__(self, source: str, first: Frame) -> None:
         self.source = source
+        self.potential: dict[str, Any] | None = first.facts.get("potential")
+        self.config: dict[str, Any] = first.facts.get("config") or {}
         self.warnings: list[str] = []
         self.frame_interval_fs = 0.0
         self.temperature_K: float | None = None
+        self._measured: list[tuple[float, ...]] = []
         self._first = first
         self._lattices: list[np.ndarray] = []
         self._store = tempfile.TemporaryFile(prefix="atomflow-")  # noqa: SIM115  (lives as long as this object)
@@ -107,6 +108,13 @@ class ForeignTrajectory:
     def times_fs(self) -> np.ndarray:
         return np.arange(self.n_frames) * self.frame_interval_fs
 
+    def thermo(self) -> dict[str, np.ndarray]:
+        """``time_fs`` and ``temperature_K`` of what was measured, where atomflow wrote the file; else nothing."""
+        counts = [len(values) for values in self._measured]
+        if not counts or not all(counts):
+            return {}
+        return {"time_fs": np.repeat(self.times_fs, counts), "temperature_K": np.concatenate(self._measured)}
+
     # --- frames -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -164,6 +172,7 @@ class _Reading:
             counts = frame.images
         self._keep(self.trajectory, frame.fractional, counts)
         self.trajectory._lattices.append(frame.lattice_A)
+        self.trajectory._measured.append(frame.measured_K)
         self.times.append(frame.time_fs)
         self.steps.append(frame.step)
         self.temperatures.append(frame.temperature_K)
@@ -184,7 +193,7 @@ class _Reading:
         trajectory._counts.flush()
         self._decide_unwrapping(trajectory)
         trajectory.frame_interval_fs = self._interval(frame_interval_fs)
-        trajectory.temperature_K = self._temperature(temperature_K)
+        trajectory.temperature_K = self._temperature(trajectory, temperature_K)
         return trajectory
 
     def _decide_unwrapping(self, trajectory: ForeignTrajectory) -> None:
@@ -217,8 +226,9 @@ class _Reading:
         raise InputError(f"{self.name} does not say how far apart its frames are; give --frame-interval-fs "
                          "(frame_interval_fs=...)")
 
-    def _temperature(self, given: float | None) -> float:
+    def _temperature(self, trajectory: ForeignTrajectory, given: float | None) -> float:
         if given is not None:
+            trajectory._measured, trajectory.config = [], {}
             return float(given)
         known = [value for value in self.temperatures if value is not None]
         if known:

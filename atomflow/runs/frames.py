@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from atomflow.errors import InputError
+
+#: Keys of an exported frame: what the run was (JSON), and the mean of the temperature rows from it to the next frame.
+RUN_FACTS, MEASURED_K, MEASURED_ROWS = "atomflow_run", "temperature_measured_K", "temperature_rows"
+#: What analysis asks of the settings and of the potential of a run.
+_OF_CONFIG = ("ensemble", "temperature_K", "temperature_end_K", "thermostat_time_fs", "held_regions")
+_OF_POTENTIAL = ("name", "sha256", "dtype")
+
+
+def facts_text(config: Mapping[str, Any], potential: Mapping[str, Any] | None) -> str:
+    """What analysis asks of a run, as one line of JSON that an exported frame carries."""
+    facts = {"config": {key: config[key] for key in _OF_CONFIG if config.get(key)}}
+    if potential:
+        facts["potential"] = {key: potential[key] for key in _OF_POTENTIAL if potential.get(key)}
+    return json.dumps(facts)
 
 
 @dataclass
@@ -21,6 +37,8 @@ class Frame:
         images: (N, 3) counts of cells crossed, if the file has them (LAMMPS ix iy iz).
         unwrapped: the file says that coordinates are unwrapped (LAMMPS xu yu zu).
         time_fs, step, temperature_K: None where the file does not say.
+        measured_K: temperatures that were measured from this frame to the next, for their mean as often as there were
+            of them. facts: ``config`` and ``potential`` of the run. Empty where atomflow did not export the frame.
     """
 
     numbers: np.ndarray
@@ -33,6 +51,8 @@ class Frame:
     temperature_K: float | None = None
     regions: np.ndarray | None = None
     sites: np.ndarray | None = None
+    measured_K: tuple[float, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def from_atoms(atoms: Any) -> Frame:
@@ -58,4 +78,15 @@ def from_atoms(atoms: Any) -> Frame:
         temperature_K=None if temperature is None else float(temperature),
         regions=atoms.arrays.get("region"),
         sites=None if sites is None else np.where(sites == "-", "", sites),
+        measured_K=(float(info[MEASURED_K]),) * int(info.get(MEASURED_ROWS, 1)) if MEASURED_K in info else (),
+        facts=_facts(info.get(RUN_FACTS)),
     )
+
+
+def _facts(stored: Any) -> dict[str, Any]:
+    """What :func:`facts_text` wrote; nothing where it was changed."""
+    try:
+        facts = json.loads(stored) if isinstance(stored, str) else stored
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}

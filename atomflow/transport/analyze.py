@@ -25,7 +25,7 @@ from atomflow.transport.diffusion import (
 )
 from atomflow.transport.displacement import Displacements
 from atomflow.transport.measure import Measured, measure
-from atomflow.transport.pooling import about_pool, check_same, held_still, open_all, temperatures, vacuum
+from atomflow.transport.pooling import about_pool, check_same, held_still, open_all, temperature_of, vacuum
 from atomflow.transport.result import TransportResult
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
@@ -102,11 +102,12 @@ def analyze(
         numbers = _limited(window, measured, hops, hop_length_A, level)
     if not pool[0].has_framework:
         numbers = _without_charge(numbers, level, pool[0].reference)
-    temperature, mean, warnings = temperatures(opened, discard_ps)
+    temperature = temperature_of(opened, discard_ps)
+    warnings = list(temperature.warnings)
     volume = float(np.mean([run.volume_A3 for run in pool]))
     conductivity, nernst_einstein = Estimate.unknown(level), Estimate.unknown(level)
-    if mean or temperature:
-        factor = siemens_per_cm(pool[0].n_ions, volume, mean or temperature or 0.0, charge_e)
+    if temperature.actual_K:
+        factor = siemens_per_cm(pool[0].n_ions, volume, temperature.actual_K, charge_e)
         conductivity, nernst_einstein = numbers.charge.scaled(factor), numbers.tracer.scaled(factor)
     else:
         warnings.append("the temperature is not known: no conductivity (give --temperature)")
@@ -115,8 +116,9 @@ def analyze(
     return TransportResult(
         species=species,
         sources=tuple(str(item.source) for item in opened),
-        temperature_K=temperature,
-        temperature_mean_K=mean,
+        temperature_K=temperature.target_K,
+        temperature_mean_K=temperature.mean_K,
+        temperature_error_K=temperature.error_K,
         n_ions=pool[0].n_ions,
         n_frames=sum(run.n_frames for run in pool),
         n_runs=len(pool),

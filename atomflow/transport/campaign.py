@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from atomflow.errors import AtomflowError, InputError, path_of
+from atomflow.runs.means import mean_temperature_K
 from atomflow.transport.analyze import analyze
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Point, distance_in_words, fit
 from atomflow.transport.campaign_result import Arrhenius, CampaignResult, Group
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.displacement import MIN_FRAMES
 from atomflow.transport.kink import Kink, find_kink
-from atomflow.transport.pooling import measured_temperature_K, temperature_ramp, temperature_scatter
+from atomflow.transport.pooling import temperature_ramp, temperature_scatter
 from atomflow.transport.replicas import replicas_of
 from atomflow.transport.result import TransportResult
 
@@ -196,7 +197,7 @@ def usable(path: Path, discard_ps: float = 0.0) -> tuple[Any, str]:
 def _out_of_bounds(run: Any, manifest: dict[str, Any], discard_ps: float) -> str:
     if ramp := temperature_ramp(run):
         return f"{ramp}: it is of no one temperature"
-    target, mean = run.temperature_K, measured_temperature_K(run, discard_ps)
+    target, (mean, _) = run.temperature_K, mean_temperature_K(run, discard_ps)
     nve = (manifest.get("config") or {}).get("ensemble") == "nve"
     bound = max(MAX_TEMPERATURE_ERROR, MAX_TEMPERATURE_SIGMA * temperature_scatter(run))
     if target and mean and not nve and abs(mean / target - 1) > bound:

@@ -7,7 +7,7 @@ from math import exp
 from typing import Any
 
 from atomflow.estimate import Estimate
-from atomflow.plain import Shown, table
+from atomflow.plain import Shown, table, with_error
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Line
 from atomflow.transport.kink import Kink
 from atomflow.transport.replicas import ReplicaGroup
@@ -91,10 +91,14 @@ class CampaignResult(Shown):
         rows = []
         for group in self.groups:
             one = group.result
-            rows.append([group.structure, f"{one.temperature_K or 0:g}", str(one.n_runs), f"{one.total_time_ps:.3g}",
-                         f"{one.tracer_diffusivity_cm2_per_s:.2g}", f"{one.conductivity_S_per_cm:.2g}",
-                         f"{one.haven_ratio:.2g}", f"{one.fit_window_ps[0]:.2g}-{one.fit_window_ps[1]:.3g}"])
-        header = ["structure", "T/K", "runs", "ps", "tracer D, cm²/s", "σ, S/cm", "Haven ratio", "window/ps"]
+            mean = one.temperature_mean_K
+            measured = with_error(mean, one.temperature_error_K, ".0f") if mean else "-"
+            rows.append([group.structure, f"{one.temperature_K or 0:g}", measured, str(one.n_runs),
+                         f"{one.total_time_ps:.3g}", f"{one.tracer_diffusivity_cm2_per_s:.2g}",
+                         f"{one.conductivity_S_per_cm:.2g}", f"{one.haven_ratio:.2g}",
+                         f"{one.fit_window_ps[0]:.2g}-{one.fit_window_ps[1]:.3g}"])
+        header = ["structure", "T/K", "measured/K", "runs", "ps", "tracer D, cm²/s", "σ, S/cm", "Haven ratio",
+                  "window/ps"]
         lines = [f"campaign {self.name}", table(rows, header) if rows else "no group could be analyzed"]
         lines += _replica_text(self)
         for line in self.arrhenius:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atomflow.errors import InputError, said
+from atomflow.plain import with_error
+from atomflow.runs.means import MEMORY, is_held, mean_temperature_K, thermostat_fs
 from atomflow.transport.displacement import Displacements
-from atomflow.units import FS_PER_PS
 
 #: Å without an atom, between planes: more than any pore of these materials.
 _EMPTY_A = 6.0
@@ -31,7 +33,7 @@ def about_pool(opened: list[Any]) -> list[str]:
 def held_still(opened: list[Any], species: str) -> list[str]:
     """A word on mobile ions that the run did not let move."""
     run = opened[0]
-    held = ((run.manifest.get("config") or {}).get("held_regions") or ()) if hasattr(run, "manifest") else ()
+    held = settings(run).get("held_regions") or ()
     still = int((np.isin(run.regions, held) & (np.asarray(run.symbols) == species)).sum()) if held else 0
     return [f"{still} {species} were held in place ({', '.join(held)}) and count as ions that do not move: resolve "
             "by region"] if still else []
@@ -47,37 +49,58 @@ def vacuum(run: Any) -> list[str]:
             "too small for the solid by that share"] if widest > _EMPTY_A else []
 
 
+def settings(run: Any) -> dict[str, Any]:
+    """What the run was asked to do, where that is known."""
+    return getattr(run, "config", None) or {}
+
+
 def temperature_ramp(run: Any) -> str:
     """In words, for a run whose thermostat went from one temperature to another; else empty."""
-    config = (run.manifest.get("config") or {}) if hasattr(run, "manifest") else {}
-    start, end = config.get("temperature_K"), config.get("temperature_end_K")
-    return "" if end in (None, start) else f"the thermostat went from {start:g} to {end:g} K"
+    config = settings(run)
+    if is_held(config):
+        return ""
+    return f"the thermostat went from {config['temperature_K']:g} to {config['temperature_end_K']:g} K"
 
 
-def temperatures(opened: list[Any], discard_ps: float = 0.0) -> tuple[float | None, float | None, list[str]]:
-    """(target, mean over what is used of the runs, warnings) of seeds of one run."""
+@dataclass(frozen=True)
+class Temperature:
+    """How hot seeds of one run were.
+
+    Attributes:
+        target_K: of the thermostat. mean_K: of what is used of the runs; None where one of them did not record it.
+        error_K: its standard error.
+    """
+
+    target_K: float | None
+    mean_K: float | None
+    error_K: float | None
+    warnings: list[str]
+
+    @property
+    def actual_K(self) -> float | None:
+        """The mean where it was recorded, else the target: D, σ = n q² D/kT and the Arrhenius line are of this one.
+
+        The Einstein relation holds at the temperature at which the ions were diffusing. A canonical run's energy
+        fluctuates over the thermostat's relaxation time, far slower than ions rattle, so a short run whose mean lies
+        above its target had ions that did move as at that mean; and a run off its target for any other reason (badly
+        equilibrated, heated, at constant energy) never was at the target.
+        """
+        return self.mean_K or self.target_K
+
+
+def temperature_of(opened: list[Any], discard_ps: float = 0.0) -> Temperature:
+    """The temperature of seeds of one run; their errors are independent."""
     target = opened[0].temperature_K
-    means = [mean for item in opened if (mean := measured_temperature_K(item, discard_ps)) is not None]
+    found = [mean_temperature_K(item, discard_ps) for item in opened]
+    means, errors = [mean for mean, _ in found if mean], [error for _, error in found if error]
     mean = float(np.mean(means)) if len(means) == len(opened) else None
+    error = float(np.linalg.norm(errors) / len(opened)) if mean and len(errors) == len(opened) else None
     warnings = []
     if target and mean and abs(mean / target - 1) > 0.02:
-        warnings.append(f"the atoms were at {mean:.0f} K on average, {100 * (mean / target - 1):+.1f} % off the target "
-                        f"of {target:g} K; the measured temperature is used")
-    return target, mean, warnings
-
-
-def measured_temperature_K(trajectory: Any, discard_ps: float = 0.0) -> float | None:
-    """Mean temperature of the production part after ``discard_ps``, where the run recorded it."""
-    if not hasattr(trajectory, "thermo"):
-        return None
-    thermo = trajectory.thermo()
-    values, times = thermo.get("temperature_K"), thermo.get("time_fs")
-    if values is None or len(values) == 0:
-        return None
-    values = np.asarray(values, dtype=np.float64)
-    if times is not None:
-        values = values[np.asarray(times) >= FS_PER_PS * discard_ps]
-    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
+        warnings.append(f"the atoms were at {with_error(mean, error, '.0f')} K on average, "
+                        f"{100 * (mean / target - 1):+.1f} % off the target of {target:g} K; the measured temperature "
+                        "is used")
+    return Temperature(target, mean, error, warnings)
 
 
 def temperature_scatter(run: Any) -> float:
@@ -87,9 +110,9 @@ def temperature_scatter(run: Any) -> float:
     thermostat's relaxation time τ, since the potential energy shares in what the thermostat gives; a run of length t
     holds t/4τ such stretches, at least one.
     """
-    tau_fs = float((run.manifest.get("config") or {}).get("thermostat_time_fs") or 500.0)
     length_fs = (run.n_frames - 1) * run.frame_interval_fs
-    return float(np.sqrt(2.0 / max(3 * run.n_atoms - 3, 1) / max(1.0, length_fs / (4.0 * tau_fs))))
+    looks = max(1.0, length_fs / (MEMORY * (thermostat_fs(settings(run)) or 500.0)))
+    return float(np.sqrt(2.0 / max(3 * run.n_atoms - 3, 1) / looks))
 
 
 def open_all(trajectories: Any) -> list[Any]:

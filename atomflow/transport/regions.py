@@ -12,11 +12,11 @@ import numpy as np
 
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.plain import Shown
+from atomflow.plain import Shown, named
 from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.diffusion import HOP_LENGTH_A
 from atomflow.transport.local_walk import LocalD, bins_of, starting, staying, triple_d, weigh
-from atomflow.transport.pooling import about_pool, open_all, similar, temperatures
+from atomflow.transport.pooling import about_pool, open_all, similar, temperature_of
 from atomflow.transport.region_crossings import (
     Crossing,
     Passage,
@@ -26,6 +26,7 @@ from atomflow.transport.region_crossings import (
     settled_slabs,
 )
 from atomflow.transport.region_profile import Profile, profile
+from atomflow.transport.result import in_words
 from atomflow.transport.slabs import RegionPaths, Slab, pooled_paths
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
@@ -72,6 +73,9 @@ class RegionResult(Shown):
     along: str
     temperature_K: float | None
     temperature_mean_K: float | None
+    temperature_error_K: float | None
+    cell: dict[str, Any]
+    potential: dict[str, Any] | None
     n_runs: int
     n_ions: int
     total_time_ps: float
@@ -92,9 +96,10 @@ class RegionResult(Shown):
         """For people."""
         from atomflow.plain import table
 
-        temperature = "" if self.temperature_K is None else f" at {self.temperature_K:g} K"
-        lines = [f"{self.n_ions} {self.species} in {len(self.slabs)} slabs along {self.along}{temperature}, "
-                 f"{self.n_runs} run(s), {self.total_time_ps:.3g} ps"]
+        kelvin = in_words(self.temperature_K, self.temperature_mean_K, self.temperature_error_K)
+        lines = [f"{self.n_ions} {self.species} in {len(self.slabs)} slabs along {self.along} at {kelvin}, "
+                 f"{self.n_runs} run(s), {self.total_time_ps:.3g} ps",
+                 f"{self.cell.get('formula') or 'unknown cell'}; potential: {named(self.potential)}"]
         rows = [[r.region, f"{r.width_A:.1f}", f"{r.mean_ions:.1f}", f"{r.density_per_A3:.4f}",
                  f"{r.along.estimate:.2g}", f"{r.across.estimate:.2g}",
                  "-" if r.residence_ps is None else f"{r.residence_ps:.3g}"] for r in self.regions]
@@ -130,26 +135,28 @@ def analyze_regions(
     if not hop_length_A > 0:
         raise InputError(f"the hop length must be positive, not {hop_length_A:g}")
     opened = open_all(trajectories)
-    target, mean, warnings = temperatures(opened, discard_ps)
+    temperature = temperature_of(opened, discard_ps)
     for one in opened[1:]:
         if not similar(one.temperature_K, opened[0].temperature_K):
             raise InputError(f"{opened[0].source} is at {opened[0].temperature_K} K and {one.source} at "
                              f"{one.temperature_K} K; pool only runs of one temperature")
     runs = pooled_paths(opened, species, along, discard_ps, memory_MB)
-    warnings = [*(text for one in opened for text in one.warnings), *warnings, *about_pool(opened)]
-    if not (mean or target):
+    warnings = [*(text for one in opened for text in one.warnings), *temperature.warnings, *about_pool(opened)]
+    if not temperature.actual_K:
         warnings.append("the temperature is not known: no conductivity")
     settled = [settled_slabs(paths) for paths in runs]
-    regions = tuple(_one_region(runs, name, settled, mean or target, level, hop_length_A, charge_e)
+    regions = tuple(_one_region(runs, name, settled, temperature.actual_K, level, hop_length_A, charge_e)
                     for name in runs[0].regions)
     warnings += [f"{r.region}: D along at {r.along.lag_ps:.3g} ps; {_SHORT}" for r in regions
                  if _SHORT in r.along.why and r.along.estimate.value is not None]
     lag = float(np.median([region.along.lag_ps for region in regions]))
     frames = max(1, round(lag / runs[0].interval_ps))
-    return RegionResult(species, tuple(str(one.source) for one in opened), along, target, mean, len(runs),
-                        runs[0].ions_A.shape[1], sum((len(paths.ions_A) - 1) * paths.interval_ps for paths in runs),
-                        runs[0].slabs, runs[0].height_A, regions, crossings(runs, settled, level),
-                        passages(runs, mean or target, level, charge_e),
+    return RegionResult(species, tuple(str(one.source) for one in opened), along, temperature.target_K,
+                        temperature.mean_K, temperature.error_K, dict(opened[0].cell_summary or {}),
+                        opened[0].potential, len(runs), runs[0].ions_A.shape[1],
+                        sum((len(paths.ions_A) - 1) * paths.interval_ps for paths in runs), runs[0].slabs,
+                        runs[0].height_A, regions, crossings(runs, settled, level),
+                        passages(runs, temperature.actual_K, level, charge_e),
                         profile(runs, frames, {r.region for r in regions if r.along.estimate.value is not None}),
                         tuple(dict.fromkeys(warnings)))
 

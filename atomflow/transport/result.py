@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 
 from atomflow.estimate import Estimate
-from atomflow.plain import Shown, named
+from atomflow.plain import Shown, named, with_error
+
+
+def in_words(target_K: float | None, mean_K: float | None, error_K: float | None) -> str:
+    """The temperature asked for and the one that was measured, with its standard error."""
+    words = f"{target_K:.4g} K" if target_K else "unknown temperature"
+    return f"{words} (measured {with_error(mean_K, error_K, '.0f')} K)" if mean_K else words
 
 
 @dataclass(frozen=True, repr=False)
 class TransportResult(Shown):
     """Transport of one species at one temperature, pooled over seeds. Units are in the names.
 
+    ``temperature_error_K`` is one standard error of ``temperature_mean_K``; None of too few rows, or of a ramp.
     ``ln_tracer`` and ``ln_charge`` are (mean, standard deviation) of ln(D / cm² s⁻¹) for the Arrhenius fit; ``None``
     for an upper limit, of which ``hops`` and ``hop_exposure_s_per_cm2`` (hops per unit of D) tell the likelihood.
     """
@@ -23,6 +30,7 @@ class TransportResult(Shown):
     sources: tuple[str, ...]
     temperature_K: float | None
     temperature_mean_K: float | None
+    temperature_error_K: float | None
     n_ions: int
     n_frames: int
     n_runs: int
@@ -61,9 +69,7 @@ class TransportResult(Shown):
 
     def text(self) -> str:
         """For people, as ``atomflow analyze`` prints it."""
-        temperature = f"{self.temperature_K:.4g} K" if self.temperature_K else "unknown temperature"
-        if self.temperature_mean_K:
-            temperature += f" (measured {self.temperature_mean_K:.0f} K)"
+        temperature = in_words(self.temperature_K, self.temperature_mean_K, self.temperature_error_K)
         level = f"{100 * self.tracer_diffusivity_cm2_per_s.level:g} %"
         lines = [
             f"{self.n_ions} {self.species} at {temperature}; {self.n_runs} run(s), {self.total_time_ps:.4g} ps, "
@@ -86,9 +92,9 @@ class TransportResult(Shown):
 
     def to_json(self) -> dict[str, Any]:
         """The object ``atomflow analyze --json`` prints; the keys are described in docs/transport.md."""
-        same = ("species", "temperature_K", "temperature_mean_K", "n_ions", "n_frames", "n_runs", "total_time_ps",
-                "frame_interval_ps", "discard_ps", "volume_A3", "cell", "potential", "diffusing", "verdict",
-                "fit_window_reason", "overdispersion", "drift_A", "reference", "hop_length_A")
+        same = ("species", "temperature_K", "temperature_mean_K", "temperature_error_K", "n_ions", "n_frames",
+                "n_runs", "total_time_ps", "frame_interval_ps", "discard_ps", "volume_A3", "cell", "potential",
+                "diffusing", "verdict", "fit_window_reason", "overdispersion", "drift_A", "reference", "hop_length_A")
         estimates = ("tracer_diffusivity_cm2_per_s", "charge_diffusivity_cm2_per_s", "haven_ratio",
                      "conductivity_S_per_cm", "nernst_einstein_conductivity_S_per_cm")
         tensor = None if self.tensor_cm2_per_s is None else self.tensor_cm2_per_s.tolist()
