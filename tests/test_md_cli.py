@@ -46,7 +46,7 @@ def test_means_come_with_their_standard_errors_potential_and_cell(cell, tmp_path
     folder = tmp_path / "run"
     assert run(["md", cell, *LJ, "-T", "40", "--time-ps", "0.4", "--ensemble", "npt", "-o", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("done: 21 frames, 0.4 ps of Ar4 with lennard-jones-argon (")
+    assert lines[0].startswith("done: 21 frames, 0.4 ps of Ar4 at 40 K with lennard-jones-argon (")
     for start in ("temperature: ", "potential energy: -", "volume: ", "pressure: "):
         (line,) = [line for line in lines if line.startswith(start)]
         mean, _, error = line.removeprefix(start).split(" ")[0:3]

@@ -1,10 +1,14 @@
 """What a notebook shows of a result: the number, its potential and its cell in a few lines, no wall of fields."""
 
+import copy
+import json
+
 import numpy as np
 import pytest
-from md_toys import argon
+from md_toys import argon, lennard_jones
+from test_quench import config as quench_config
 
-from atomflow import impedance, lattice, md, order, potentials
+from atomflow import impedance, lattice, md, order, potentials, quench, runs
 from atomflow.cell import Cell
 from atomflow.estimate import Estimate
 from atomflow.interfaces.comparison import Comparison, Row
@@ -64,6 +68,37 @@ def test_a_relaxation_and_its_potential_are_shown_in_a_few_lines():
     learned = potentials.load("atomflow-nzsp-0", device="cpu")
     assert len(repr(learned)) < 200
     assert "Zr (not validated: " in repr(learned)
+
+
+def test_a_run_is_a_few_lines_and_still_its_manifest(tmp_path):
+    result = md.run(argon(1, 5.3), lennard_jones(), md.MDConfig(temperature_K=40, time_ps=0.2), tmp_path / "run")
+    lines = str(result).splitlines()
+    sha = result["potential"]["sha256"][:12]
+    assert lines[0] == f"done: 11 frames, 0.2 ps of Ar4 at 40 K with lennard-jones-argon ({sha}, float64)"
+    assert lines[1].startswith("temperature: ")
+    assert " ± " in lines[1]
+    assert f"folder: {tmp_path / 'run'}" in lines
+    assert repr(result) == f"<RunResult: {lines[0]}>"
+    assert len(lines) <= 9
+    assert result.open().n_frames == 11
+    assert result.summary is result["summary"]
+    plain = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert dict(result) == plain == json.loads(json.dumps(result)) == runs.open_run(result.folder).manifest
+    assert copy.deepcopy(result).folder == result.folder
+    assert md.resume(tmp_path / "run").text() == result.text()
+    result.warnings.extend(f"word {k}" for k in range(5))
+    assert str(result).splitlines()[-2:] == ["warning: word 2", "and 2 more warnings, in ['warnings']"]
+
+
+def test_a_quench_is_a_few_lines_and_still_its_manifest(tmp_path):
+    result = quench.run(argon(1, 5.5, rattle=0.1), lennard_jones(cutoff_A=5.0), quench_config(), tmp_path / "glass")
+    lines = str(result).splitlines()
+    assert lines[0].startswith("done:         Ar4 with lennard-jones-argon (")
+    assert f"folder: {tmp_path / 'glass'}" in lines
+    assert len(lines) <= 10
+    assert result == json.loads((tmp_path / "glass" / "quench.json").read_text())
+    assert quench.resume(tmp_path / "glass").text() == result.text()
+    assert result.acceptance == ""  # argon is no zinc borate
 
 
 def test_a_spectrum_and_an_acceptance_are_a_few_lines():

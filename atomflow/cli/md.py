@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
 from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    from atomflow.runs import RunResult
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Run molecular dynamics, or resume a run.")
 
@@ -82,7 +85,7 @@ def md(
 def _start(
     cell_path: Path, name: str | None, config: Any, out: Path, device: str, dtype: str, trust_model: bool,
     committee: tuple[str, ...],
-) -> dict[str, Any]:
+) -> RunResult:
     from atomflow.cell import read_cell
     from atomflow.cli import output
 
@@ -97,14 +100,14 @@ def _start(
     return md.run(cell, chosen, config, out, {"structure": cell_path.stem}, printer(), lambda: output.say(head))
 
 
-def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model: bool) -> dict[str, Any]:
+def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model: bool) -> RunResult:
     from atomflow import runs
     from atomflow.cli import output
 
     manifest = runs.open_run(folder).manifest
     if manifest["state"] == "done":
         output.say(f"{folder} is done already; there is nothing to resume")
-        return manifest
+        return runs.RunResult(manifest, folder)
     from atomflow import md, potentials
     from atomflow.md.progress import printer
 
@@ -113,43 +116,9 @@ def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model
     return md.resume(folder, chosen or None, progress=printer(), device=device, trust_model=trust_model)
 
 
-def _report(manifest: dict[str, Any], json_: bool) -> None:
+def _report(manifest: RunResult, json_: bool) -> None:
     from atomflow.cli import output
 
-    for warning in manifest["warnings"]:
+    for warning in manifest.warnings:
         output.say(f"warning: {warning}")
-    if json_:
-        output.emit_json(manifest)
-        return
-    summary, config, identity = manifest["summary"], manifest["config"], manifest["potential"]
-    output.show(f"{manifest['state']}: {manifest['progress']['frames']} frames, {config['time_ps']:g} ps of "
-                f"{manifest['cell']['formula']} with {identity['name']} ({identity['sha256'][:12]}, "
-                f"{identity['dtype']})")
-    for line in _means(summary):
-        output.show(line)
-    if summary.get("energy_drift_meV_per_atom_per_ps") is not None:
-        output.show(f"energy drift: {summary['energy_drift_meV_per_atom_per_ps']:+.4f} meV/atom/ps")
-    if summary.get("doubt_looks"):
-        output.show(f"committee's force spread: {summary['force_spread_mean_eV_per_A']:.3f} eV/Å mean, "
-                    f"{summary['force_spread_max_eV_per_A']:.3f} eV/Å largest, of {summary['doubt_looks']} looks")
-    if summary.get("ns_per_day") is not None:
-        output.show(f"speed: {summary['steps_per_s']:.2f} steps/s, {summary['ns_per_day']:.3g} ns/day")
-
-
-def _means(summary: dict[str, Any]) -> list[str]:
-    """Means over production with their standard errors, a line each."""
-    from atomflow.plain import with_error
-
-    lines = []
-    for label, name, unit in (("temperature", "temperature", "K"), ("potential energy", "potential_energy", "eV"),
-                              ("volume", "volume", "Å³"), ("pressure", "pressure", "GPa")):
-        mean, error, scatter = (summary.get(f"{name}_{what}_{unit.replace('Å³', 'A3')}")
-                                for what in ("mean", "error", "std"))
-        if mean is None:
-            continue
-        number = with_error(mean, error)
-        instants = "" if scatter is None else f"; instants scatter by {scatter:.3g} {unit}"
-        lines.append(f"{label}: {number} {unit}{instants}")
-    if any(" ± " in line for line in lines):
-        lines[-1] += "\n± is one standard error of the mean, over blocks and with the memory of the thermostat"
-    return lines
+    output.emit_json(manifest) if json_ else output.show("\n".join(manifest.lines()))

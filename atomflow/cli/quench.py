@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +12,7 @@ from atomflow.errors import InputError
 
 if TYPE_CHECKING:
     from atomflow.quench import QuenchConfig
+    from atomflow.quench.result import QuenchResult
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Melt and quench a glass, or a film in place.")
 
@@ -59,7 +60,7 @@ def quench(
         if cell is not None or out is not None:
             raise InputError("--resume takes everything from the folder; leave CELL and --out away")
         set_threads(threads)
-        _report(_resume(resume, device, trust_model), resume, json_)
+        _report(_resume(resume, device, trust_model), json_)
         return
     if cell is None or out is None:
         missing = [name for name, value in (("CELL", cell), ("--out", out)) if value is None]
@@ -71,13 +72,13 @@ def quench(
         "relax": relax, "seed": seed,
     }, "quench options")  # fmt: skip
     set_threads(threads)
-    _report(_start(cell, potential, config, out, replicas, device, dtype, trust_model), out, json_)
+    _report(_start(cell, potential, config, out, replicas, device, dtype, trust_model), json_)
 
 
 def _start(
     path: Path, name: str | None, config: QuenchConfig, out: Path, replicas: int, device: str, dtype: str,
     trust_model: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> QuenchResult:  # fmt: skip
     from atomflow.cell import read_cell
     from atomflow.cli import output
 
@@ -96,35 +97,24 @@ def _start(
                       lambda: output.say(head))
 
 
-def _resume(folder: Path, device: str, trust_model: bool) -> dict[str, Any]:
+def _resume(folder: Path, device: str, trust_model: bool) -> QuenchResult:
     from atomflow import quench
     from atomflow.md.progress import printer
 
     return quench.resume(folder, progress=printer(), device=device, trust_model=trust_model)
 
 
-def _report(manifest: dict[str, Any], folder: Path, json_: bool) -> None:
+def _report(manifest: QuenchResult, json_: bool) -> None:
     from atomflow.cli import output
 
-    for warning in manifest["warnings"]:
+    for warning in manifest.warnings:
         output.say(f"warning: {warning}")
     if json_:
         output.emit_json(manifest)
         return
-    summary = manifest["summary"]
-    drift = summary["energy_drift_meV_per_atom_per_ps"]
-    rows = [
-        ("cooled at", f"{summary['rate_K_per_ps']:.4g} K/ps ({summary['rate_K_per_s']:.2g} K/s)"),
-        ("held", ", ".join(summary["held_regions"]) or "nothing"),
-        ("simulated", f"{summary['simulated_ps']:.4g} ps in {summary['seconds']:.0f} s of dynamics"),
-        ("energy drift", "-" if drift is None else f"{drift:+.3f} meV/atom/ps, mean over all stages"),
-        ("checks", "; ".join(summary["problems"]) or "all passed"),
-    ]
-    for name, value in rows:
-        output.show(f"{name + ':':<14}{value}")
-    if summary["acceptance"] is not None:
-        from atomflow.order.glass import text
-
-        output.show("\n" + text(summary["acceptance"]["lines"]))
-        output.show(summary["acceptance"]["sentence"])
+    for line in manifest.lines():
+        output.show(line)
+    if manifest.acceptance:
+        output.show("\n" + manifest.acceptance)
+    folder = manifest.folder
     output.show(f"{'replicas' if manifest['replicas'] else 'final cell'} in {folder}; more: atomflow order {folder}")

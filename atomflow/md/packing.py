@@ -38,7 +38,7 @@ def run_packed(
     size: int,
     progress: BatchReport | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
-) -> list[dict[str, Any]]:
+) -> list[runs.RunResult]:
     """Run ``jobs``, ``size`` at a time; what is done is left alone, what was begun goes on from its checkpoint.
 
     Runs that share all settings but temperature, pressure, seed and length share a batch; a run whose time is over
@@ -71,7 +71,7 @@ def run_packed(
                     waiting = waiting[len(batch) :]
     if pack.failures:
         raise RunFailed("; ".join(pack.failures))
-    return [runs.open_run(job.folder).manifest for job in jobs]
+    return [runs.RunResult(runs.open_run(job.folder).manifest, job.folder) for job in jobs]
 
 
 def _alike(jobs: Sequence[MDJob]) -> list[list[MDJob]]:

@@ -46,14 +46,15 @@ def run(
     labels: dict[str, Any] | None = None,
     progress: Report | None = None,
     started: Callable[[], None] | None = None,
-) -> dict[str, Any]:
+) -> runs.RunResult:
     """Run ``config`` on ``cell`` into the new run folder ``folder``.
 
     Args:
         started: called once, when the input has been accepted and the first step comes next.
 
     Returns:
-        The manifest (run.json) of the finished run.
+        The manifest (run.json) of the finished run: a dict with ``folder``, ``summary`` and ``open()``, which prints
+        itself in a few lines.
 
     Raises:
         InputError: wrong input, or the folder holds a run already.
@@ -66,7 +67,7 @@ def run(
 def run_batch(
     jobs: Sequence[MDJob], potential: Potential, progress: Report | None = None,
     started: Callable[[], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[runs.RunResult]:
     """Run several systems as one flat batch, each into its own folder; worth it on a GPU, not on a CPU.
 
     They may differ in cell, temperature, pressure, seed and length. A system that fails ends alone; the error comes
@@ -96,7 +97,11 @@ def run_batch(
         if started is not None:
             started()
         session.run(fresh=True)
-    return [runs.open_run(job.folder).manifest for job in jobs]
+    return [_result(job.folder) for job in jobs]
+
+
+def _result(folder: str | Path) -> runs.RunResult:
+    return runs.RunResult(runs.open_run(folder).manifest, folder)
 
 
 def check_job(job: object) -> None:
@@ -116,7 +121,7 @@ def resume(
     progress: Report | None = None,
     device: str = "auto",
     trust_model: bool = False,
-) -> dict[str, Any]:
+) -> runs.RunResult:
     """Go on with the run in ``folder`` from its last good checkpoint; a run that is done is left as it is.
 
     On the CPU the finished trajectory is bitwise the one that would have come without the interruption.
@@ -131,7 +136,7 @@ def resume(
     if potential is not None:
         check_potential_given(potential)
     if manifest["state"] == "done":
-        return manifest
+        return runs.RunResult(manifest, folder)
     config = MDConfig.from_dump(manifest["config"], f"{folder}/run.json")
     if potential is None:
         potential = load_recorded(manifest["potential"], device, trust_model)
@@ -142,7 +147,7 @@ def resume(
         cell = runs.open_run(folder).initial_cell()
         member = Member(config, writer, len(cell), cell.volume_A3)
         session_of([cell], [member], [checkpoint], potential, progress).run(fresh=checkpoint is None)
-    return runs.open_run(folder).manifest
+    return _result(folder)
 
 
 def session_of(

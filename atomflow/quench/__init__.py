@@ -3,7 +3,7 @@
     from atomflow import potentials, quench
     from atomflow.cell import read_cell
 
-    manifest = quench.run(read_cell("melt.extxyz"), potentials.load("chgnet"), quench.QuenchConfig(seed=1), "glass")
+    result = quench.run(read_cell("melt.extxyz"), potentials.load("chgnet"), quench.QuenchConfig(seed=1), "glass")
 
 Importing this needs no torch; calling it does.
 """

@@ -19,6 +19,7 @@ from atomflow.potentials.base import check_potential_given
 from atomflow.quench.config import MELT_ABOVE_K, QuenchConfig
 from atomflow.quench.folder import FINAL, Folder, require_chain
 from atomflow.quench.progress import Report, Watch
+from atomflow.quench.result import QuenchResult
 from atomflow.quench.stages import Stage, stages
 from atomflow.quench.summary import summarize, summarize_replicas, warnings
 from atomflow.runs.files import MANIFEST, write_whole
@@ -36,7 +37,7 @@ def run(
     labels: dict[str, Any] | None = None,
     progress: Report | None = None,
     started: Callable[[], None] | None = None,
-) -> dict[str, Any]:
+) -> QuenchResult:
     """Melt and quench ``cell`` in ``folder``; where the folder holds this very quench already, go on with it.
 
     Where the cell has a film (region ``glass``) and other regions, these are held until the anneal, unless
@@ -47,7 +48,8 @@ def run(
         started: called once, when the folder has been accepted and there is something to do.
 
     Returns:
-        The manifest (quench.json); ``summary`` holds density, rate, checks and the acceptance of the glass.
+        The manifest (quench.json): a dict that prints itself in a few lines; ``folder``, and ``summary`` with density,
+        rate, checks and the acceptance of the glass.
 
     Raises:
         InputError: wrong input, or the folder holds another quench.
@@ -64,12 +66,12 @@ def run(
     plan = stages(config, cell)
     watch = Watch([stage.steps for stage in plan], replicas, progress)
     if replicas == 1:
-        return _one(cell, potential, config, folder, labels, plan, watch, 0, started)
+        return QuenchResult(_one(cell, potential, config, folder, labels, plan, watch, 0, started), folder)
     names = [f"replica-{k + 1}" for k in range(replicas)]
     identity = potential.identity.model_dump(mode="json")
     with Folder.open(folder, config, cell, identity, labels, plan, names) as whole:
         if whole.manifest["state"] == "done":
-            return whole.manifest
+            return QuenchResult(whole.manifest, folder)
         if started is not None:
             started()
         try:
@@ -80,7 +82,7 @@ def run(
         summary = summarize_replicas(ended, [folder / name for name in names])
         found = list(dict.fromkeys(text for one in ended for text in one["warnings"]))
         whole.note("done", ended=now(), summary=summary, warnings=found)
-        return whole.manifest
+        return QuenchResult(whole.manifest, folder)
 
 
 def resume(
@@ -89,7 +91,7 @@ def resume(
     progress: Report | None = None,
     device: str = "auto",
     trust_model: bool = False,
-) -> dict[str, Any]:
+) -> QuenchResult:
     """Go on with the quench in ``folder``; one that is done is left as it is. On the CPU the bits come out the same.
 
     Args:
@@ -98,7 +100,7 @@ def resume(
     folder = Path(folder)
     manifest = require_chain(folder)
     if manifest["state"] == "done":
-        return manifest
+        return QuenchResult(manifest, folder)
     if potential is None:
         potential = load_recorded(manifest["potential"], device, trust_model)
     start = read_cell(folder / "cell.extxyz")
