@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -175,7 +176,8 @@ def test_a_target_already_met_adds_nothing(begun, capsys):
     assert ended.added == []
     assert json.dumps(campaign.status(folder).to_json())
     assert command(["campaign", "status", str(folder)]) == 0
-    assert "walk: Ea 0." in capsys.readouterr().out
+    of = rf"from 8 runs at 4 temperatures; {walk_cell().formula} with walk \(0{{12}}, float64\)"
+    assert re.search(rf"^walk: Ea 0\.\d+ eV \(0\.\d+ to 0\.\d+, 95 %\) {of}$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_runs_that_cannot_be_used_end_it_with_the_reason(begun):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from atomflow.campaign import folder as places
 from atomflow.errors import AtomflowError, RunFailed
 from atomflow.estimate import Estimate
+from atomflow.plain import named
 
 #: how long somebody who watches waits for analysis; the groups left over come the next time
 PATIENCE_S = 1.0
@@ -60,12 +61,15 @@ class StructureEstimate:
     Attributes:
         groups: what the line goes through, coldest first. runs: how many are in it.
         behind: runs that are done and not yet looked at.
+        formula: of its cell. potential: identity of the potential.
     """
 
     structure: str
     activation_energy_eV: Estimate
     groups: list[GroupEstimate]
     behind: int
+    formula: str | None
+    potential: dict[str, Any] | None
 
     @property
     def runs(self) -> int:
@@ -78,17 +82,19 @@ class StructureEstimate:
         return float("inf") if low is None or high is None else (high - low) / 2
 
     def line(self) -> str:
-        """One line of text."""
+        """One line of text: the energy, its interval, what it is from, and the cell and potential that it is of."""
         energy = self.activation_energy_eV
-        found = (f"Ea {energy.value:.3f} eV ({energy.low:.3f} to {energy.high:.3f})" if energy.value is not None
-                 else "no activation energy yet")
+        found = "no activation energy yet"
+        if energy.value is not None:
+            found = f"Ea {energy.value:.3f} eV ({energy.low:.3f} to {energy.high:.3f}, {100 * energy.level:g} %)"
         limits = sum(group.ln_diffusivity is None and bool(group.runs) for group in self.groups)
         left_out = sum(len(group.left_out) for group in self.groups)
         notes = [f"{self.runs} runs at {len(self.groups)} temperatures"]
         notes += [f"{limits} of them upper limits"] if limits else []
         notes += [f"{left_out} runs left out"] if left_out else []
         notes += [f"{self.behind} more to be looked at"] if self.behind else []
-        return f"{self.structure}: {found} from {', '.join(notes)}"
+        return (f"{self.structure}: {found} from {', '.join(notes)}; {self.formula or 'unknown cell'} with "
+                f"{named(self.potential)}")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "activation_energy_eV": self.activation_energy_eV.to_json(), "runs": self.runs}
@@ -123,7 +129,10 @@ def estimates(
             found[structure].append(group)
     if fresh:
         _keep(folder, kept)
-    return [StructureEstimate(name, _energy(found[name], level), found[name], behind[name]) for name in behind]
+    campaign = places.read_json(folder / places.FILE)
+    cells, potential = campaign.get("structures") or {}, campaign.get("potential")
+    return [StructureEstimate(name, _energy(found[name], level), found[name], behind[name],
+                              (cells.get(name) or {}).get("formula"), potential) for name in behind]
 
 
 def _analyze(folder: Path, structure: str, temperature_K: float, names: list[str]) -> GroupEstimate:
