@@ -50,14 +50,16 @@ class Cell:
     """
 
     numbers: np.ndarray
-    positions_A: np.ndarray
-    lattice_A: np.ndarray
+    positions_A: np.ndarray = None  # type: ignore[assignment]
+    lattice_A: np.ndarray = None  # type: ignore[assignment]
     regions: np.ndarray = None  # type: ignore[assignment]
     sites: np.ndarray = None  # type: ignore[assignment]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        if self.positions_A is None or self.lattice_A is None:
+            raise InputError(f"Cell(...) needs atomic numbers, positions_A and lattice_A{_made_by(self.numbers)}")
         try:
             set_(self, "numbers", _frozen(self.numbers, np.int64))
         except (TypeError, ValueError):
@@ -174,8 +176,8 @@ class Cell:
     @classmethod
     def from_ase(cls, atoms: ase.Atoms, provenance: dict[str, Any] | None = None) -> Cell:
         """A cell from ASE atoms; reads what :meth:`to_ase` wrote (regions, sites, provenance)."""
-        if not hasattr(atoms, "pbc"):
-            raise InputError(f"Cell.from_ase takes ASE atoms, not {said(atoms)}")
+        if not hasattr(atoms, "pbc") or hasattr(atoms, "is_ordered"):
+            raise InputError(f"Cell.from_ase takes ASE atoms, not {said(atoms)}{_made_by(atoms)}")
         if not np.all(atoms.pbc) and np.abs(np.linalg.det(atoms.cell.array)) < 1e-3:
             raise InputError("the structure has no periodic cell; atomflow needs three lattice vectors")
         stored = atoms.info.get("atomflow_provenance")
@@ -204,6 +206,8 @@ class Cell:
     @classmethod
     def from_pymatgen(cls, structure: pymatgen.core.Structure, provenance: dict[str, Any] | None = None) -> Cell:
         """A cell from an ordered pymatgen structure; site properties ``region`` and ``site`` are kept."""
+        if not hasattr(structure, "is_ordered"):
+            raise InputError(f"Cell.from_pymatgen takes a Structure, not {said(structure)}{_made_by(structure)}")
         if not structure.is_ordered:
             raise InputError("the structure has partly occupied sites; order it first (atomflow build nzsp)")
         properties = structure.site_properties
@@ -230,16 +234,20 @@ class Cell:
 
 def check_cell_given(value: object) -> None:
     """Raise :class:`InputError` that says how to make a cell of what was given in its place."""
-    if isinstance(value, Cell):
-        return
-    how = ""
+    if not isinstance(value, Cell):
+        raise InputError(f"a Cell is wanted, not {said(value)}{_made_by(value)}")
+
+
+def _made_by(value: object) -> str:
+    """How a cell is made of what was given in its place, in words; empty where it cannot be."""
     if isinstance(value, (str, os.PathLike)):
-        how = f"; atomflow.cell.read_cell({str(value)!r}) reads one"
-    elif hasattr(value, "pbc") or hasattr(value, "is_ordered"):
-        how = f"; Cell.{'from_ase' if hasattr(value, 'pbc') else 'from_pymatgen'}(...) makes one of it"
-    elif isinstance(value, tuple) and value and isinstance(value[0], Cell):
-        how = "; its first item is one: cell, result = md.relax(...)"
-    raise InputError(f"a Cell is wanted, not {said(value)}{how}")
+        return f"; atomflow.cell.read_cell({str(value)!r}) reads one"
+    for way, mark in (("from_pymatgen", "is_ordered"), ("from_ase", "pbc")):  # a Structure has a pbc, too
+        if hasattr(value, mark):
+            return f"; Cell.{way}(...) makes one of it"
+    if isinstance(value, tuple) and value and isinstance(value[0], Cell):
+        return "; its first item is one: cell, result = md.relax(...)"
+    return ""
 
 
 def _labels(values: Any, n: int, default: str) -> np.ndarray:
@@ -260,7 +268,7 @@ def read_cell(path: str | Path, index: int = -1) -> Cell:
     import warnings
 
     if hasattr(path, "pbc"):
-        raise InputError("read_cell reads a file; Cell.from_ase(...) takes ASE atoms")
+        raise InputError(f"read_cell reads a file, not {said(path)}{_made_by(path)}")
     path = path_of(path, "a structure file")
     if (path / FINAL_CELL).is_file():
         path = path / FINAL_CELL

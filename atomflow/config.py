@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pydantic
 import yaml
@@ -26,6 +26,19 @@ class StrictModel(pydantic.BaseModel):
             super().__init__(**data)
         except pydantic.ValidationError as error:
             raise InputError(f"{name}: {_one_line(error, type(self))}") from None
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some keys changed, checked as a new one is."""
+        return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | changes)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refused with the way to what is wanted: a configuration never changes."""
+        if name.startswith("_"):
+            return super().__setattr__(name, value)
+        kind, known = type(self).__name__, set(type(self).model_fields)
+        if name not in known:
+            raise InputError(f"{kind} has no '{name}'{nearest(name, known)}")
+        raise InputError(f"{kind} cannot be changed; make another: config = config.with_({name}={said(value)})")
 
     #: pydantic: validating data (a file, say) does not go through ``__init__``; :func:`parse` has its own words for it
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

@@ -41,9 +41,15 @@ MISTAKES = [
     (lambda p, d: md.run(md.relax(CELL, p), p, CONFIG, d / "x"), r"not a tuple; its first item is one"),
     (lambda p, d: md.relax(ATOMS, p), "a Cell is wanted, not an Atoms"),
     (lambda p, d: write_cell(ATOMS, d / "x.extxyz"), "a Cell is wanted, not an Atoms"),
-    (lambda p, d: read_cell(ATOMS), r"Cell.from_ase\(...\) takes ASE atoms"),
+    (lambda p, d: read_cell(ATOMS), r"read_cell reads a file, not an Atoms; Cell.from_ase\(...\) makes"),
+    (lambda p, d: Cell.from_ase(CELL.to_pymatgen()), r"not a Structure; Cell.from_pymatgen\(...\) makes one of it"),
+    (lambda p, d: Cell.from_pymatgen(ATOMS), r"takes a Structure, not an Atoms; Cell.from_ase\(...\) makes one of it"),
     (lambda p, d: Cell.from_ase("cell.cif"), "takes ASE atoms, not 'cell.cif'"),
     (lambda p, d: Cell(["Ar"], [[0, 0, 0]], np.eye(3) * 5), "needs atomic numbers, like 11 for Na"),
+    (lambda p, d: Cell(ATOMS), r"numbers, positions_A and lattice_A; Cell.from_ase\(...\) makes one of it"),
+    (lambda p, d: Cell(CELL.to_pymatgen()), r"lattice_A; Cell.from_pymatgen\(...\) makes one of it"),
+    (lambda p, d: Cell("cell.cif"), r"lattice_A; atomflow.cell.read_cell\('cell.cif'\) reads one"),
+    (lambda p, d: Cell([18], [[0, 0, 0]]), "needs atomic numbers, positions_A and lattice_A$"),
     (lambda p, d: lattice.phonons("cell.extxyz", p), "a Cell is wanted"),
     (lambda p, d: lattice.hop(None, p, "mid", "Na2"), "a Cell is wanted, not None"),
     (lambda p, d: interfaces.search("gb.extxyz", p, d / "x"), "a Cell is wanted"),
@@ -69,6 +75,10 @@ MISTAKES = [
     (lambda p, d: md.MDConfig(temperature=300, time_ps=1), "unknown key 'temperature'; did you mean 'temperature_K'"),
     (lambda p, d: md.MDConfig(300, 1), "takes its keys by name"),
     (lambda p, d: quench.QuenchConfig(temperature=3), "unknown key 'temperature'"),
+    (lambda p, d: setattr(CONFIG, "temperature_K", 900), r"cannot be changed; .*config.with_\(temperature_K=900\)"),
+    (lambda p, d: setattr(CONFIG, "temperature", 900), "MDConfig has no 'temperature'; did you mean 'temperature_K'"),
+    (lambda p, d: CONFIG.with_(temperature=900), "^MDConfig: unknown key 'temperature'; did you mean 'temperature_K'"),
+    (lambda p, d: CONFIG.with_(temperature_K=-900), "^MDConfig: 'temperature_K': .* found -900$"),
     (lambda p, d: md.run(CELL, p, CONFIG, None), "the run folder must be a path, not None"),
     (lambda p, d: md.run(CELL, p, CONFIG, d / "x", labels="grain"), "labels are a dict"),
     (lambda p, d: md.run_batch([(CELL, CONFIG, d / "x")], p), "a job is an MDJob"),
@@ -109,6 +119,12 @@ def test_a_mistake_is_one_line_that_says_what_is_wanted(number, tmp_path):
         mistake(lj(), tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_configuration_with_other_values_is_another():
+    warm = CONFIG.with_(temperature_K=60)
+    assert (warm.temperature_K, warm.time_ps, CONFIG.temperature_K) == (60, 0.02, 40)
+    assert warm == md.MDConfig(**{**SETTINGS, "temperature_K": 60})
 
 
 def test_the_folder_of_a_campaign_is_no_run(tmp_path):
