@@ -5,7 +5,9 @@ of the sum, E × C × (l_max+1)² numbers, several times over. Here
 
 * the radial network R runs once a pair, not once a direction, since R(r) is the same both ways;
 * Y_lm(−v) = (−1)^l Y_lm(v), so spherical harmonics too are formed once a pair;
-* the sum over neighbours is one matrix product an atom, over neighbours laid out in rows of equal length.
+* the sum over neighbours is one matrix product an atom, over neighbours laid out in rows of equal length; on a CPU
+  with numba one compiled pass over the pairs, which forms nothing of the size E × C at all (``mace_messages.py``);
+* a training looks the radial network up between knots instead of running it for every pair (``mace_radial.py``).
 
 All weights and all other layers are the model's own modules. The result is the model's to rounding; that is tried when
 a model is loaded, and a model that does not fit takes mace-torch's own way.
@@ -13,13 +15,18 @@ a model is loaded, and a model that does not fit takes mace-torch's own way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from atomflow.potentials import mace_products
+from atomflow.potentials import mace_messages, mace_products
+from atomflow.potentials.compiled import available
+from atomflow.potentials.mace_messages import Pairs
+from atomflow.potentials.mace_radial import N_KNOTS, Places, interpolated
 from atomflow.potentials.repulsion import CloseBonds
 
 _BLOCKS = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
@@ -96,6 +103,11 @@ class _Spread(torch.autograd.Function):
         return forth + (back if ctx.sign is None else back * ctx.sign), None, None
 
 
+def _strengths(block: Any, radial: Tensor, cutoff: Tensor | None) -> Tensor:
+    strengths = block.conv_tp_weights(radial)
+    return strengths if cutoff is None else strengths * cutoff
+
+
 class ScalarMace:
     """Evaluates the energies of the atoms of a MACE that :func:`fits`."""
 
@@ -103,11 +115,13 @@ class ScalarMace:
         self.model = model
         self.degrees = [ir.l for _, ir in model.interactions[0].conv_tp.irreps_in2]
         parity = torch.tensor([(-1.0) ** degree for degree in self.degrees for _ in range(2 * degree + 1)])
+        self.of_degree = np.repeat(np.arange(len(self.degrees)), [2 * degree + 1 for degree in self.degrees])
         self.parity = parity.to(next(model.parameters()))
         self.products = [
             mace_products.PolynomialProduct(product) if mace_products.fits(product) else product
             for product in model.products
         ]
+        self._knots: Tensor | None = None
         self.repulsion = CloseBonds(model) if hasattr(model, "pair_repulsion") else None
 
     def node_energies(
@@ -122,15 +136,22 @@ class ScalarMace:
             vectors: (U, 3) from first to second, shorter than the cutoff. Differentiable.
         """
         model, everyone = self.model, torch.arange(len(node_attrs), device=node_attrs.device)
-        layout = lay_out(first, second, len(node_attrs))
+        compiled = vectors.device.type == "cpu" and available()
+        layout = None if compiled else lay_out(first, second, len(node_attrs))
         lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-        harmonics = _Spread.apply(model.spherical_harmonics(vectors), self.parity, layout)
-        radial, cutoff = model.radial_embedding(lengths, node_attrs, torch.stack((first, second)), model.atomic_numbers)
+        harmonics = model.spherical_harmonics(vectors)
+        if layout is None:
+            pairs = Pairs(first.numpy(), second.numpy(), self.of_degree, self.parity.numpy(), len(node_attrs))
+        else:
+            harmonics = _Spread.apply(harmonics, self.parity, layout)
+        radial = self._radial(lengths, node_attrs, first, second, compiled)
         features, collected = model.node_embedding(node_attrs), []
         for block, product in zip(model.interactions, self.products, strict=True):
-            strengths = block.conv_tp_weights(radial)
-            strengths = strengths if cutoff is None else strengths * cutoff
-            message = self._message(block, features, strengths, harmonics, layout)
+            strengths = radial(block)
+            if layout is None:
+                message = self._collected(block, features, strengths, harmonics, pairs)
+            else:
+                message = self._message(block, features, strengths, harmonics, layout)
             if type(block).__name__ == _BLOCKS[0]:
                 message, skip = block.skip_tp(message, node_attrs), None
             else:
@@ -145,6 +166,33 @@ class ScalarMace:
         energies = model.scale_shift(torch.stack(read).sum(0), heads)
         isolated = model.atomic_energies_fn(node_attrs)[everyone, heads]
         return isolated.double() + energies.double()
+
+    def _radial(
+        self, lengths: Tensor, node_attrs: Tensor, first: Tensor, second: Tensor, compiled: bool
+    ) -> Callable[[Any], Tensor]:
+        """What gives the strengths (U, L·C) of a block's messages; from knots where a training has many pairs."""
+        model = self.model
+        alike = not hasattr(model.radial_embedding, "distance_transform")  # the same for all pairs of elements
+        training = alike and next(model.parameters()).requires_grad
+        if not (compiled and training and len(lengths) > 2 * N_KNOTS):
+            edges = torch.stack((first, second))
+            radial, cutoff = model.radial_embedding(lengths, node_attrs, edges, model.atomic_numbers)
+            return lambda block: _strengths(block, radial, cutoff)
+        if self._knots is None:
+            self._knots = torch.linspace(0, 1, N_KNOTS).to(lengths)[:, None] * float(model.r_max)
+            self._knots[0] = 1e-3 * self._knots[1]
+        nobody = torch.zeros((2, N_KNOTS), dtype=torch.int64)
+        radial, cutoff = model.radial_embedding(self._knots, node_attrs, nobody, model.atomic_numbers)
+        places = Places(lengths, float(model.r_max) / (N_KNOTS - 1), N_KNOTS)
+        return lambda block: interpolated(_strengths(block, radial, cutoff), lengths, places)
+
+    def _collected(self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, pairs: Pairs) -> Tensor:
+        """As ``_message``, from the pairs themselves."""
+        strengths = strengths.view(len(strengths), len(self.degrees), -1)
+        collected = mace_messages.messages(strengths, block.linear_up(features), harmonics, pairs)
+        parts = collected.split([2 * degree + 1 for degree in self.degrees], dim=1)
+        sums = torch.cat([part.transpose(1, 2).reshape(len(part), -1) for part in parts], dim=1)
+        return block.linear(sums) / block.avg_num_neighbors
 
     def _message(self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, layout: Layout) -> Tensor:
         """A (N, Σ_l C·(2l+1)) of the docstring above, through the block's linear layer."""

@@ -1,0 +1,26 @@
+"""Loops over atoms and pairs compiled for the processor by numba, at their first call; the machine code is kept on disk.
+
+numba is optional: whoever uses these loops has a slower way without them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+
+@functools.cache
+def available() -> bool:
+    """Whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@functools.cache
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """``function`` as machine code. Sums may be reordered; what is not a number stays so. Other threads may run."""
+    import numba
+
+    settings: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True}
+    return numba.njit(cache=True, error_model="numpy", **settings)(function)
