@@ -21,9 +21,7 @@ from atomflow.cli.main import run as command
 from atomflow.config import parse
 from atomflow.distill import active, active_exam, active_students, label
 from atomflow.distill.active_config import ActiveConfig
-from atomflow.distill.config import SampleConfig
 from atomflow.distill.frames import Labels, read_frames, write_frames
-from atomflow.distill.sample import _how_far
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.potentials import load
 from atomflow.potentials.committee import write_committee
@@ -308,13 +306,3 @@ def test_a_failing_teacher_is_one_line(tmp_path):
     pool = pool_of(tmp_path, 2)
     with pytest.raises(RunFailed, match="the teacher 7net-9 failed: unknown teacher"):
         label.label(pool, tmp_path / "labelled", "7net-9", sys.executable)
-
-
-def test_sampling_says_what_is_left_where_it_can_be_known():
-    packings = {**exam(10)["sources"][0]}
-    dynamics = {"kind": "dynamics", "potential": "chgnet", "start": packings, "temperatures_K": [300],
-                "gaps_steps": [5, 5, 5]}
-    config = parse(SampleConfig, {"name": "toy", "sources": [packings, dynamics]})
-    assert _how_far(10, config, 60.0) == "10 of at most 40 frames, 3.0 min left if all are alike"
-    crystals = parse(SampleConfig, {"name": "toy", "sources": [{"kind": "crystals", "crystals": ["ZnO"]}]})
-    assert _how_far(10, crystals, 60.0) == "10 frames"

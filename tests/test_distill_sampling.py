@@ -156,7 +156,7 @@ def test_dynamics_moves_atoms_at_its_temperature_and_is_seeded():
 def test_dynamics_that_explodes_ends_and_says_so():
     import ase
 
-    from atomflow.distill.dynamics import trajectory_frames
+    from atomflow.distill.sources.dynamics import trajectory_frames
     from atomflow.potentials.pair import LennardJones
 
     rng = np.random.default_rng(0)
@@ -211,7 +211,7 @@ def test_sealed_source_stands_on_a_boundary():
 
 
 def test_a_quench_falls_from_the_melt_to_its_target():
-    from atomflow.distill.dynamics import cooling
+    from atomflow.distill.sources.dynamics import cooling
 
     assert cooling(300.0, 2700.0, 3) == pytest.approx([2700.0, 900.0, 300.0])
     assert cooling(3000.0, 2500.0, 2) == [3000.0, 3000.0]

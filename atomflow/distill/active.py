@@ -23,9 +23,9 @@ from atomflow.distill import active_exam, active_students, label
 from atomflow.distill.active_config import STUDENT, ActiveConfig
 from atomflow.distill.active_round import Round
 from atomflow.distill.active_stages import Say, interpreter, timed, write_json
-from atomflow.distill.config import DynamicsSource
 from atomflow.distill.frames import labels_of, read_frames
 from atomflow.distill.signals import signals_stop
+from atomflow.distill.sources.config import GuidedSource
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.runs.lock import FolderLock
@@ -137,7 +137,7 @@ def check(config: ActiveConfig, say: Say) -> None:
     if config.start_from is not None:
         active_students.check_start(config)
     sources = (*config.sources, *(config.exam.sources if config.exam else ()))
-    for name in sorted({source.potential for source in sources if isinstance(source, DynamicsSource)} - {STUDENT}):
+    for name in sorted({source.potential for source in sources if isinstance(source, GuidedSource)} - {STUDENT}):
         potentials.load(name)
     say(f"the teacher {config.teacher.name} is opened")
     version = label.check_teacher(config.teacher.name, interpreter(config.teacher))

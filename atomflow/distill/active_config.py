@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from atomflow.config import StrictModel
-from atomflow.distill.config import DynamicsSource, Fraction, Source, StudentConfig
+from atomflow.distill.config import Fraction, StudentConfig
+from atomflow.distill.sources.config import GuidedSource, Source
 
 #: what a source's ``potential`` says where the student of the round is meant
 STUDENT = "student"
@@ -160,5 +161,5 @@ class ActiveConfig(StrictModel):
     def sources_for(self, potential: str, sources: tuple[Source, ...] | None = None) -> tuple[Source, ...]:
         """The sources (the rounds' own unless given) with ``potential`` where the student is meant."""
         return tuple(source.model_copy(update={"potential": potential})
-                     if isinstance(source, DynamicsSource) and source.potential == STUDENT else source
+                     if isinstance(source, GuidedSource) and source.potential == STUDENT else source
                      for source in (self.sources if sources is None else sources))

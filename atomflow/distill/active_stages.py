@@ -16,8 +16,9 @@ import numpy as np
 
 from atomflow.distill import label, sample
 from atomflow.distill.active_config import ActiveConfig, Teacher
-from atomflow.distill.config import SampleConfig, Source
+from atomflow.distill.config import SampleConfig
 from atomflow.distill.frames import Frame, read_frames, write_frames
+from atomflow.distill.sources.config import Source
 
 Say = Callable[[str], None]
 

@@ -42,10 +42,8 @@ def sites(framework: Framework) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(labels), np.array(primitive.cart_coords), np.array(primitive.lattice.matrix)
 
 
-def decorated(
-    framework: Framework, silicon: float, zinc: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Symbols (N,), positions (N, 3) and lattice (3, 3) of one random, charge-neutral decoration.
+def occupation(framework: Framework, silicon: float, zinc: int, rng: np.random.Generator) -> np.ndarray:
+    """(N,) what sits on every site of a random, charge-neutral decoration: an element, or "" on an empty Na site.
 
     Args:
         silicon: x of Na(1+x)Zr2Si(x)P(3-x)O12, a multiple of one half.
@@ -54,7 +52,7 @@ def decorated(
     Raises:
         InputError: a composition that this cell cannot hold.
     """
-    labels, positions, lattice = sites(framework)
+    labels = sites(framework)[0]
     where = {label: np.flatnonzero(labels == label) for label in ("Na", "Zr", "T")}
     n_silicon, n_sodium = 2 * silicon, 2 * (1 + silicon) + 2 * zinc
     if n_silicon != int(n_silicon) or not 0 <= n_silicon <= TETRAHEDRA:
@@ -66,21 +64,62 @@ def decorated(
     symbols[where["T"]] = "P"
     symbols[rng.choice(where["T"], int(n_silicon), replace=False)] = "Si"
     symbols[rng.choice(where["Zr"], zinc, replace=False)] = "Zn"
-    keep = np.ones(len(symbols), bool)
-    keep[rng.choice(where["Na"], len(where["Na"]) - int(n_sodium), replace=False)] = False
-    symbols, positions = symbols[keep], _with_bond_lengths(symbols[keep], positions[keep], lattice)
-    scale = (VOLUME_A3 * (1 - VOLUME_SLOPE * (2 - silicon)) / np.linalg.det(lattice)) ** (1 / 3)
+    symbols[rng.choice(where["Na"], len(where["Na"]) - int(n_sodium), replace=False)] = ""
+    return symbols
+
+
+def placed(framework: Framework, occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Symbols (N,), positions (N, 3) and lattice (3, 3) of what sits on the sites; the volume is that of its x."""
+    _, positions, lattice = sites(framework)
+    keep = occupied != ""
+    symbols, positions = occupied[keep], _with_bond_lengths(occupied[keep], positions[keep], lattice)
+    scale = edge_scale(framework, occupied)
     return symbols, positions * scale, lattice * scale
 
 
-def digest(symbols: np.ndarray, positions_A: np.ndarray) -> str:
-    """Eight hex digits that name a decoration: the same atoms on the same sites give the same name, whatever the seed.
+def edge_scale(framework: Framework, occupied: np.ndarray) -> float:
+    """How much longer the edges of a decoration are than those of the crystal that gives its sites."""
+    volume_A3 = VOLUME_A3 * (1 - VOLUME_SLOPE * (2 - _silicon(occupied)))
+    return float((volume_A3 / np.linalg.det(sites(framework)[2])) ** (1 / 3))
 
-    So a composition of which there is but one decoration (x = 3) is one system and cannot stand in both splits.
-    Decorations that only a symmetry operation of the framework makes equal keep different names.
+
+def decorated(
+    framework: Framework, silicon: float, zinc: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Symbols (N,), positions (N, 3) and lattice (3, 3) of one random decoration; see :func:`occupation`."""
+    return placed(framework, occupation(framework, silicon, zinc, rng))
+
+
+def name_of(framework: Framework, occupied: np.ndarray) -> str:
+    """Framework, x, Zn and eight hex digits that say which decoration it is, whatever drew it.
+
+    Decorations that a symmetry operation of the framework turns into one another have one name: they are one system,
+    and cannot stand in both splits.
     """
-    text = "".join(symbols) + np.round(positions_A, 2).tobytes().hex()
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    alike = min("".join(f"{symbol:2}" for symbol in occupied[moved]) for moved in _symmetries(framework))
+    digest = hashlib.sha256(alike.encode()).hexdigest()[:8]
+    return f"nzsp-{framework}-x{_silicon(occupied):g}-zn{int((occupied == 'Zn').sum())}-{digest}"
+
+
+def _silicon(occupied: np.ndarray) -> float:
+    return float((occupied == "Si").sum()) / 2
+
+
+@cache
+def _symmetries(framework: Framework) -> np.ndarray:
+    """(operations, N) for every symmetry operation of the framework, which site comes to lie on each."""
+    import spglib
+
+    labels, positions, lattice = sites(framework)
+    fraction, kinds = positions @ np.linalg.inv(lattice), np.unique(labels, return_inverse=True)[1]
+    found = spglib.get_symmetry((lattice.tolist(), fraction.tolist(), kinds.tolist()), symprec=0.01)
+    if found is None:
+        raise InputError(f"{CRYSTALS[framework]} has no symmetry that spglib can see")
+    permutations = []
+    for rotation, shift in zip(found["rotations"], found["translations"], strict=True):
+        apart = (fraction @ rotation.T + shift)[:, None] - fraction[None]
+        permutations.append(np.linalg.norm((apart - np.round(apart)) @ lattice, axis=2).argmin(axis=0))
+    return np.array(permutations)
 
 
 def _with_bond_lengths(symbols: np.ndarray, positions_A: np.ndarray, lattice_A: np.ndarray) -> np.ndarray:

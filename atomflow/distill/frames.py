@@ -49,7 +49,7 @@ class Frame:
         lattice_A: (3, 3) rows, Å, periodic in all three directions.
         system: name of the system (one decoration, one crystal, one packing); the test split is made by system.
         family: ``nzsp``, ``zbo``, ``oxide``, ``packing``, ``metal``, ... for tables of errors.
-        how: ``rattle``, ``packing`` or ``md``.
+        how: ``packing``, ``built``, ``rattle``, ``md`` (``md-doubtful`` where it was given up), ``relax`` or ``hop``.
         split: ``train`` or ``test``; all frames of a system share it.
         temperature_K: of the molecular dynamics it was taken from, else ``None``.
         labels: the teacher's, once labelled.

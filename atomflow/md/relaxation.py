@@ -145,7 +145,7 @@ def _relax(
 
     def watch() -> None:  # before every step
         energy, fmax = _energy_and_fmax(atoms)
-        optimiser.maxstep = _LONGEST_WHILE_CROWDED if fmax > _CROWDED else _LONGEST
+        optimiser.maxstep = longest_step_A(fmax)
         if progress is not None:
             progress(optimiser.nsteps, energy, fmax)
 
@@ -174,6 +174,11 @@ def _relax(
         stress_GPa=(atoms.get_stress(voigt=False) * EV_PER_A3_IN_GPA).tolist() if cell_too else None,
         cell_too=cell_too,
     )
+
+
+def longest_step_A(fmax_eV_per_A: float) -> float:
+    """How far the next step may move an atom at most, by the largest force now."""
+    return _LONGEST_WHILE_CROWDED if fmax_eV_per_A > _CROWDED else _LONGEST
 
 
 def _check_apart(cell: Cell, potential: str) -> None:

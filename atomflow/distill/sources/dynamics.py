@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atomflow.distill.distort import contact_ratio
+from atomflow.distill.frames import Frame
+from atomflow.distill.sources import starts
+from atomflow.distill.sources.config import DynamicsSource
+from atomflow.distill.sources.stream import Draw, Job, Start, Stream, distorted, with_copies
 
 if TYPE_CHECKING:
     import ase
@@ -18,6 +23,34 @@ HOT = 6.0
 LARGEST_FORCE_EV_PER_A = 80.0
 #: ... or two atoms are closer than this part of their natural distance.
 CLOSEST = 0.55
+
+
+def jobs(source: DynamicsSource, stream: Stream) -> list[Job]:
+    from atomflow import potentials
+
+    draws = starts.draws(source.start, stream)
+    calculator = potentials.load(source.potential).calculator()  # type: ignore[attr-defined]
+    return [partial(_frames, source, calculator, draw, number) for number, draw in enumerate(draws)]
+
+
+def _frames(source: DynamicsSource, calculator: Any, draw: Draw, number: int) -> Iterator[Frame]:
+    start, rng = draw()
+    yield from with_copies(_trajectory(source, calculator, start, number, rng), source.rattled, rng)
+
+
+def _trajectory(
+    source: DynamicsSource, calculator: Any, start: Start, number: int, rng: np.random.Generator
+) -> Iterator[Frame]:
+    import ase
+
+    positions, lattice, _ = distorted(start, rng)
+    temperature = source.temperatures_K[number % len(source.temperatures_K)]
+    atoms = ase.Atoms(list(start.symbols), positions=positions, cell=lattice, pbc=True)
+    for moved, now_K, sane in trajectory_frames(
+        atoms, calculator, temperature, source.gaps_steps, source.timestep_fs, source.friction_per_fs,
+        source.descent_steps, int(rng.integers(2**31)), source.cooled_from_K,
+    ):
+        yield start.frame(moved, lattice, "md" if sane else "md-doubtful", now_K)
 
 
 def descended(atoms: ase.Atoms, steps: int, step_A2_per_eV: float = 0.02, longest_A: float = 0.08) -> None:
