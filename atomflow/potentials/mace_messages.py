@@ -3,10 +3,11 @@
 The message that reaches atom i is A_i,lm,c = Σ_j S_l,c(r_ij) h_j,c Y_lm(r̂_ij) (Batatia et al. 2022, eq. 8, for messages
 carried by scalars). Written with tensors it goes through memory several times, pair by channel; here every pair is
 read once and nothing of that size is kept. A is linear in S, in h and in Y, so its slopes, and the slopes of these
-slopes that a training on forces needs, are sums of the same two forms:
+slopes that a training on forces needs, are sums of the same form:
 
 * ``_collect``: A from S, h, Y;
-* ``_slopes``: what a change of S, of h and of Y does to Σ G·A, for a given G.
+* ``_slopes``: what a change of S, of h and of Y does to Σ G·A, for a given G;
+* ``_slopes_of_slopes``: what a change of G, S, h and Y does to these slopes, weighed with dS, dh, dY.
 """
 
 from __future__ import annotations
@@ -92,6 +93,55 @@ def _slopes(G, S, h, Y, first, second, degrees, parity, of_S, of_h, of_Y):  # ty
                 of_h[j, c] += back[c] * S[u, degree, c]
 
 
+def _slopes_of_slopes(  # type: ignore[no-untyped-def]
+    G, S, h, Y, dS, dh, dY, first, second, degrees, parity, of_G, of_S, of_h, of_Y
+):
+    n_channels, n_harmonics = h.shape[1], len(degrees)
+    changed = np.empty((2, n_channels), h.dtype)  # of S·h, at either end
+    product = np.empty((2, n_channels), h.dtype)
+    with_Y = np.empty((2, n_channels), h.dtype)
+    with_dY = np.empty((2, n_channels), h.dtype)
+    zero = h.dtype.type(0)
+    for u in range(len(first)):
+        i, j = first[u], second[u]
+        m = 0
+        while m < n_harmonics:
+            degree = degrees[m]
+            for c in range(n_channels):
+                strength, change = S[u, degree, c], dS[u, degree, c]
+                changed[0, c] = change * h[i, c] + strength * dh[i, c]
+                changed[1, c] = change * h[j, c] + strength * dh[j, c]
+                product[0, c] = strength * h[i, c]
+                product[1, c] = strength * h[j, c]
+            with_Y[:] = zero
+            with_dY[:] = zero
+            while m < n_harmonics and degrees[m] == degree:
+                sign = parity[m]
+                y, dy = Y[u, m], dY[u, m]
+                z, dz = y * sign, dy * sign
+                there, here = zero, zero
+                for c in range(n_channels):
+                    of_G[j, m, c] += y * changed[0, c] + dy * product[0, c]
+                    with_Y[0, c] += y * G[j, m, c]
+                    with_dY[0, c] += dy * G[j, m, c]
+                    there += G[j, m, c] * changed[0, c]
+                for c in range(n_channels):
+                    of_G[i, m, c] += z * changed[1, c] + dz * product[1, c]
+                    with_Y[1, c] += z * G[i, m, c]
+                    with_dY[1, c] += dz * G[i, m, c]
+                    here += G[i, m, c] * changed[1, c]
+                of_Y[u, m] = there + sign * here
+                m += 1
+            for c in range(n_channels):
+                strength, change = S[u, degree, c], dS[u, degree, c]
+                of_S[u, degree, c] = (
+                    with_Y[0, c] * dh[i, c] + with_Y[1, c] * dh[j, c]
+                    + with_dY[0, c] * h[i, c] + with_dY[1, c] * h[j, c]
+                )  # fmt: skip
+                of_h[i, c] += with_Y[0, c] * change + with_dY[0, c] * strength
+                of_h[j, c] += with_Y[1, c] * change + with_dY[1, c] * strength
+
+
 class _Messages(torch.autograd.Function):
     """A (N, M, C) from S (U, L, C), h (N, C) and Y (U, M)."""
 
@@ -117,12 +167,13 @@ class _Slopes(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        G, S, h, Y = ctx.saved_tensors
-        dS, dh, dY = gradients
-        changed = ((dS, h, Y), (S, dh, Y), (S, h, dY))
-        of_G = sum(_collected(*each, ctx.pairs) for each in changed)
-        by_S, by_h, by_Y = (_sloped(G, *each, ctx.pairs) for each in changed)
-        return of_G, by_h[0] + by_Y[0], by_S[1] + by_Y[1], by_S[2] + by_h[2], None
+        inputs, pairs = ctx.saved_tensors, ctx.pairs
+        found = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in inputs]
+        compiled(_slopes_of_slopes)(
+            *_arrays(*inputs, *gradients), pairs.first, pairs.second, pairs.degrees, pairs.parity,
+            *(each.numpy() for each in found),
+        )  # fmt: skip
+        return (*found, None)
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
