@@ -34,7 +34,7 @@ class NzspSource(StrictModel):
 
 
 class CrystalSource(StrictModel):
-    """Ordered crystals: names from ``structures/``, files, or folders of files; every system is one crystal."""
+    """Ordered crystals: names from ``structures/``, files, or folders of files; every formula is a system."""
 
     kind: Literal["crystals"]
     crystals: tuple[str, ...]
@@ -95,11 +95,13 @@ StartSource = Annotated[NzspSource | CrystalSource | PackingSource | BuiltSource
 class GuidedSource(StrictModel):
     """What all sources share whose atoms a potential moves.
 
-    With ``rattled`` every frame is followed by a copy of it, strained and rattled so far.
+    With ``rattled`` every frame, or every ``rattled_every``-th of a system, is followed by a copy of it, strained and
+    rattled so far.
     """
 
     potential: str
     rattled: Distortion | None = None
+    rattled_every: int = Field(1, ge=1)
 
 
 class DynamicsSource(GuidedSource):
@@ -136,6 +138,17 @@ class RelaxingSource(GuidedSource):
     largest_force_eV_per_A: Positive = 40.0
 
 
+class Warm(StrictModel):
+    """Dynamics at one of ``temperatures_K`` (in turns) before a hop is looked for; every ``look_every_fs`` it is seen
+    where the ions are.
+    """
+
+    temperatures_K: tuple[Positive, ...] = (300.0, 450.0, 600.0)
+    time_ps: Positive = 1.0
+    timestep_fs: Positive = 2.0
+    look_every_fs: Positive = 20.0
+
+
 class HopsSource(GuidedSource):
     """Ways of one Na to an empty site of a random decoration of NZSP, by a nudged elastic band of the potential.
 
@@ -144,6 +157,10 @@ class HopsSource(GuidedSource):
     (as a :class:`Distortion`). Frames are the ``images`` of the band and its ends, which come to rest at half of
     ``fmax_eV_per_A``. Another hop is drawn where the ion comes back to where it was, and where the way has no barrier
     between its ends or one above ``barrier_max_eV``.
+
+    With ``warm`` the decoration is brought to a temperature first. Where an ion leaves its site for good meanwhile, the
+    band is stretched between what dynamics was shortly before and after, and ``images`` frames of it are given too;
+    otherwise an ion is moved in the cell as dynamics left it.
     """
 
     kind: Literal["hops"]
@@ -160,6 +177,7 @@ class HopsSource(GuidedSource):
     max_steps: int = Field(40, ge=1)
     barrier_max_eV: Positive = 2.0
     card_seeds: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+    warm: Warm | None = None
 
     @model_validator(mode="after")
     def _some_site_is_empty(self) -> HopsSource:

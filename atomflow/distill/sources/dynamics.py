@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ def jobs(source: DynamicsSource, stream: Stream) -> list[Job]:
 
 def _frames(source: DynamicsSource, calculator: Any, draw: Draw, number: int) -> Iterator[Frame]:
     start, rng = draw()
-    yield from with_copies(_trajectory(source, calculator, start, number, rng), source.rattled, rng)
+    yield from with_copies(_trajectory(source, calculator, start, number, rng), source, rng)
 
 
 def _trajectory(
@@ -94,8 +95,10 @@ def trajectory_frames(
     random = np.random.RandomState(seed)
     targets_K = cooling(temperature_K, cooled_from_K, len(gaps_steps))
     MaxwellBoltzmannDistribution(atoms, temperature_K=1.6 * targets_K[0], rng=random)
-    dynamics = Langevin(atoms, timestep_fs * units.fs, temperature_K=temperature_K,
-                        friction=friction_per_fs / units.fs, rng=random)
+    with warnings.catch_warnings():  # held at its place, the centre of mass lacks its share of heat; no matter here
+        warnings.filterwarnings("ignore", message=".*fixcm.*")
+        dynamics = Langevin(atoms, timestep_fs * units.fs, temperature_K=temperature_K,
+                            friction=friction_per_fs / units.fs, rng=random)
     for gap, target_K in zip(gaps_steps, targets_K, strict=True):
         dynamics.set_temperature(temperature_K=target_K)
         dynamics.run(gap)

@@ -6,7 +6,7 @@ card's hop is an end of one of these, whatever symmetry operation turns one into
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 
 from atomflow.distill import bands, decorate, distort
 from atomflow.distill.frames import Frame
-from atomflow.distill.sources.config import Framework, HopsSource
+from atomflow.distill.sources import warm
+from atomflow.distill.sources.config import Framework, HopsSource, Warm
 from atomflow.distill.sources.stream import Job, Start, Stream, with_copies
 from atomflow.errors import InputError
 
@@ -39,24 +40,64 @@ class Hop:
 def jobs(source: HopsSource, stream: Stream) -> list[Job]:
     from atomflow import potentials
 
-    calculator = potentials.load(source.potential).calculator()  # type: ignore[attr-defined]
-    return [partial(_frames, source, stream, calculator, number) for number in range(source.systems)]
+    finder = _Finder(source, stream, potentials.load(source.potential).calculator())  # type: ignore[attr-defined]
+    return [partial(finder.frames, number) for number in range(source.systems)]
 
 
-def _frames(source: HopsSource, stream: Stream, calculator: Any, number: int) -> Iterator[Frame]:
-    rng = stream.generator(number)
-    for _ in range(_BANDS_PER_SYSTEM):
-        hop = drawn(source, stream, number, rng)
-        start, last_A = _ends(source, stream, hop, rng)
-        first = start.frame(start.positions_A, start.lattice_A, "hop", None).to_ase()
-        last = start.frame(last_A, start.lattice_A, "hop", None).to_ase()
-        first.calc = last.calc = calculator
-        found = bands.band([first, last], source.images, source.fmax_eV_per_A, source.max_steps)
-        if not leads_over(found, hop.ion, source.barrier_max_eV):
-            continue
-        taken = (start.frame(np.array(cell["positions_A"]), start.lattice_A, "hop", None) for cell in found["cells"])
-        yield from with_copies(taken, source.rattled, rng)
-        return
+@dataclass(frozen=True)
+class _Finder:
+    """What finds the hops of one source: its settings, its stream, and the potential to ask."""
+
+    source: HopsSource
+    stream: Stream
+    calculator: Any
+
+    def frames(self, number: int) -> Iterator[Frame]:
+        rng = self.stream.generator(number)
+        for _ in range(_BANDS_PER_SYSTEM):
+            hop = drawn(self.source, self.stream, number, rng)
+            start, last_A = _ends(self.source, self.stream, hop, rng)
+            if self.source.warm is None:
+                found = self._over(start, hop.ion, [start.positions_A, last_A])
+            else:
+                found = self._warmed(self.source.warm, hop, start, last_A, number, int(rng.integers(2**31)))
+            if found:
+                yield from with_copies(found, self.source, rng)
+                return
+
+    def _over(self, start: Start, ion: int, ends_A: Sequence[np.ndarray]) -> list[Frame]:
+        """The band between two ends, if it leads the ion over a barrier."""
+        cells = [start.frame(positions, start.lattice_A, "hop", None).to_ase() for positions in ends_A]
+        for cell in cells:
+            cell.calc = self.calculator
+        found = bands.band(cells, self.source.images, self.source.fmax_eV_per_A, self.source.max_steps)
+        if not leads_over(found, ion, self.source.barrier_max_eV):
+            return []
+        return [start.frame(np.array(cell["positions_A"]), start.lattice_A, "hop", None) for cell in found["cells"]]
+
+    def _warmed(
+        self, settings: Warm, hop: Hop, start: Start, last_A: np.ndarray, number: int, seed: int
+    ) -> list[Frame]:
+        """Frames of the first passage in dynamics, and of its band; else of ``hop`` in the cell that dynamics left.
+
+        Nothing where dynamics was given up, or an ion went where it may not.
+        """
+        kelvin = settings.temperatures_K[number % len(settings.temperatures_K)]
+        looks = warm.walked(settings, start, self.calculator, kelvin, seed)
+        if looks is None:
+            return []
+        seen = warm.passage(settings, looks, start.lattice_A, hop.framework, hop.before)
+        if seen is None:
+            if not warm.settled(looks[-1], start.lattice_A, hop.framework, hop.before):
+                return []
+            moved = looks[-1].copy()
+            moved[hop.ion] += last_A[hop.ion] - start.positions_A[hop.ion]
+            return self._over(start, hop.ion, [looks[-1], moved])
+        if not allowed(self.source, self.stream, hop.framework, (hop.before, seen.before, seen.after)):
+            return []
+        taken = np.unique(np.linspace(0, len(seen.looks_A) - 1, self.source.images + 2).round().astype(int))[1:-1]
+        passed = [start.frame(seen.looks_A[k], start.lattice_A, "md", kelvin) for k in taken]
+        return passed + self._over(start, seen.ion, [seen.looks_A[0], seen.looks_A[-1]])
 
 
 def drawn(source: HopsSource, stream: Stream, number: int, rng: np.random.Generator) -> Hop:
@@ -76,11 +117,16 @@ def drawn(source: HopsSource, stream: Stream, number: int, rng: np.random.Genera
         full, empty, step = steps[int(rng.integers(len(steps)))]
         after = before.copy()
         after[[full, empty]] = before[[empty, full]]
-        names = {decorate.name_of(framework, occupied) for occupied in (before, after)}
-        if len({stream.split(name) for name in names}) == 1 and not names & _of_cards(source.card_seeds):
+        if allowed(source, stream, framework, (before, after)):
             return Hop(framework, before, after, int((before[:full] != "").sum()), step)
     raise InputError(f"sampling hops: no hop of at most {source.longest_A:g} Å in {_DRAWS_PER_SYSTEM} {framework} "
                      f"decorations of x = {silicon:g} that is not one of the card's; take a larger longest_A")
+
+
+def allowed(source: HopsSource, stream: Stream, framework: Framework, passed: Sequence[np.ndarray]) -> bool:
+    """Whether decorations are all of one split, and none of them an end of a hop that a card measures."""
+    names = {decorate.name_of(framework, occupied) for occupied in passed}
+    return len({stream.split(name) for name in names}) == 1 and not names & _of_cards(source.card_seeds)
 
 
 def leads_over(band: dict[str, Any], ion: int, barrier_max_eV: float) -> bool:

@@ -54,7 +54,7 @@ def _frames(source: RelaxingSource, calculator: Any, draw: Draw) -> Iterator[Fra
     falls = np.array([moment.energy_eV if source.even_in == "energy" else np.log(moment.fmax_eV_per_A)
                       for moment in way])
     taken = (start.frame(way[k].positions_A, lattice, "relax", None) for k in evenly_fallen(falls, source.frames))
-    yield from with_copies(taken, source.rattled, rng)
+    yield from with_copies(taken, source, rng)
 
 
 def relaxation(atoms: ase.Atoms, fmax_eV_per_A: float, max_steps: int) -> Iterator[Moment]:

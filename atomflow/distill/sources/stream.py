@@ -9,7 +9,7 @@ import numpy as np
 
 from atomflow.distill import distort
 from atomflow.distill.frames import Frame, Split, split_of
-from atomflow.distill.sources.config import Distortion
+from atomflow.distill.sources.config import Distortion, GuidedSource
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ def distorted(start: Start, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     return *moved, "rattle"
 
 
-def with_copies(frames: Iterable[Frame], change: Distortion | None, rng: np.random.Generator) -> Iterator[Frame]:
-    """The frames, each followed by a copy that is strained and rattled where that is asked."""
+def with_copies(frames: Iterable[Frame], source: GuidedSource, rng: np.random.Generator) -> Iterator[Frame]:
+    """The frames, followed by copies that are strained and rattled where the source asks for them."""
     from ase.data import chemical_symbols
 
-    for frame in frames:
+    for number, frame in enumerate(frames, 1):
         yield frame
-        if change is not None:
+        if source.rattled is not None and number % source.rattled_every == 0:
             symbols = np.array([chemical_symbols[z] for z in frame.numbers])
-            positions, lattice = _distorted(symbols, frame.positions_A, frame.lattice_A, change, rng)
+            positions, lattice = _distorted(symbols, frame.positions_A, frame.lattice_A, source.rattled, rng)
             yield replace(frame, positions_A=positions, lattice_A=lattice, how="rattle", temperature_K=None)
 
 

@@ -1,4 +1,4 @@
-"""Sources that a potential moves: relaxations fall, hops hop over a barrier that is known, splits do not leak."""
+"""Hops as sources of frames: one ion goes from site to site over a barrier that is known; splits do not leak."""
 
 import itertools
 
@@ -6,130 +6,51 @@ import numpy as np
 import pytest
 from ase.calculators.calculator import Calculator, all_changes
 
-from atomflow import md, potentials
-from atomflow.cell import Cell
+from atomflow import potentials
 from atomflow.config import parse
 from atomflow.distill import decorate
 from atomflow.distill.config import SampleConfig
 from atomflow.distill.frames import check_no_leakage, split_of
-from atomflow.distill.sample import _how_far, sample
-from atomflow.distill.sources import hops, relaxing
-from atomflow.distill.sources.config import HopsSource
+from atomflow.distill.sample import sample
+from atomflow.distill.sources import dynamics, hops, warm
+from atomflow.distill.sources.config import HopsSource, Warm
 from atomflow.distill.sources.stream import Stream
 from atomflow.errors import InputError
 
-CROWDED = {"kind": "packings", "systems": 2, "family": "toy", "units": {"ZnO": [4, 5]},
-           "density_g_per_cm3": [0.5, 0.6], "floor": [0.9, 0.9]}
-RELAXING = {"kind": "relaxing", "potential": "lennard-jones-argon", "start": CROWDED, "frames": 6, "max_steps": 60,
-            "fmax_eV_per_A": 0.01, "largest_force_eV_per_A": 1e9}
 HOPS = {"kind": "hops", "potential": "wells", "systems": 2, "frameworks": ["monoclinic"], "silicon": [2, 1],
         "volume": 0.0, "shear": 0.0, "zinc_every": 0, "fmax_eV_per_A": 0.02}
 QUICK = {"systems": 1, "images": 1, "max_steps": 3}
 DEPTH_EV, WIDTH_A = 1.0, 1.0
 
 
-def sampled(source, name="toy", seed=1, **settings):
-    return sample(parse(SampleConfig, {"name": name, "seed": seed, "sources": [source], **settings}))
-
-
-def energy_and_fmax(frame, potential):
-    atoms = frame.to_ase()
-    atoms.calc = potential.calculator()
-    return atoms.get_potential_energy(), np.linalg.norm(atoms.get_forces(), axis=1).max()
+def sampled(source, **settings):
+    return sample(parse(SampleConfig, {"name": "toy", "sources": [source], **settings}))
 
 
 def by_system(frames):
     return [list(way) for _, way in itertools.groupby(frames, lambda frame: frame.system)]
 
 
-# --- relaxing ---------------------------------------------------------------------------------------------------
-
-
-def test_a_relaxation_is_taken_evenly_from_the_packing_to_where_relax_ends():
-    argon = potentials.load("lennard-jones-argon", device="cpu")
-    for packing, way in zip(sampled(CROWDED), by_system(sampled(RELAXING)), strict=True):
-        assert 3 <= len(way) <= 6
-        assert {(f.system, f.family, f.how, f.split) for f in way} == {(packing.system, "toy", "relax", packing.split)}
-        np.testing.assert_array_equal(way[0].positions_A, packing.positions_A)
-        energies, fmax = np.array([energy_and_fmax(frame, argon) for frame in way]).T
-        assert (np.diff(energies) < 0).all()
-        assert fmax[-1] < 0.1 * fmax[0]
-        start = Cell(packing.numbers, packing.positions_A, packing.lattice_A)
-        rest, _ = md.relax(start, argon, fmax_eV_per_A=0.01, max_steps=60)
-        np.testing.assert_array_equal(way[-1].positions_A, rest.positions_A)
-
-
-@pytest.mark.parametrize("even_in", ["energy", "force"])
-def test_even_parts_of_the_fall(even_in):
-    values = np.array([0.0, -4.0, -6.0, -5.5, -7.0, -7.9, -8.0])
-    assert relaxing.evenly_fallen(values, 3) == [0, 1, 6]
-    assert relaxing.evenly_fallen(values, 5) == [0, 1, 2, 6]  # two even parts in the one first step
-    assert relaxing.evenly_fallen(values[:1], 4) == [0]
-    assert relaxing.evenly_fallen(values[:0], 4) == []
-    ways = [f for f in sampled({**RELAXING, "even_in": even_in, "frames": 4}) if f.system.endswith("packing-0")]
-    argon = potentials.load("lennard-jones-argon", device="cpu")
-    every = [np.array(energy_and_fmax(frame, argon)) for frame in ways]
-    falls = np.array([energy if even_in == "energy" else np.log(fmax) for energy, fmax in every])
-    parts = (falls[0] - falls[:-1]) / (falls[0] - falls[-1])
-    assert (parts >= np.linspace(0, 1, 4)[:-1] - 1e-9).all()
-
-
-def test_frames_beyond_the_largest_force_are_passed_over():
-    argon = potentials.load("lennard-jones-argon", device="cpu")
-    largest = energy_and_fmax(sampled(RELAXING)[0], argon)[1] / 5
-    frames = sampled({**RELAXING, "largest_force_eV_per_A": largest})
-    assert frames
-    assert max(energy_and_fmax(frame, argon)[1] for frame in frames) <= largest * (1 + 1e-12)
-
-
-def test_a_relaxation_that_falls_into_a_hole_ends_before_it():
-    class Hole(Calculator):
-        implemented_properties = ("energy", "forces")
-
-        def calculate(self, atoms=None, properties=(), system_changes=all_changes):
-            super().calculate(atoms, properties, system_changes)
-            apart = atoms.positions[1] - atoms.positions[0]
-            distance = np.linalg.norm(apart)
-            pull = apart / distance * (5.0 + 0.1 * distance)
-            self.results = {"energy": 5.0 * distance + 0.05 * distance**2, "forces": np.array([pull, -pull])}
-
-    import ase
-
-    atoms = ase.Atoms("O2", positions=[[0, 0, 0], [3.0, 0, 0]], cell=[9, 9, 9], pbc=True)
-    atoms.calc = Hole()
-    way = list(relaxing.relaxation(atoms, 0.1, 200))
-    distances = [float(np.linalg.norm(moment.positions_A[1] - moment.positions_A[0])) for moment in way]
-    assert distances[0] == 3.0
-    assert max(-np.diff(distances)) <= 0.1 + 1e-9  # 0.05 Å an atom, as no force is below 2 eV/Å
-    assert 1.2 < distances[-1] < 1.5
-
-
-def test_every_frame_may_be_followed_by_a_copy_out_of_place():
-    change = {"volume": 0.05, "shear": 0.0, "framework_A": [0.05, 0.05], "mobile_A": [0.05, 0.05]}
-    frames, alone = sampled({**RELAXING, "rattled": change}), sampled(RELAXING)
-    assert [f.how for f in frames] == ["relax", "rattle"] * len(alone)
-    for frame, copy, same in zip(frames[::2], frames[1::2], alone, strict=True):
-        np.testing.assert_array_equal(frame.positions_A, same.positions_A)
-        assert copy.system == frame.system
-        assert 1e-4 < abs(copy.volume_A3 / frame.volume_A3 - 1) <= 0.05 + 1e-9
-
-
-# --- hops -------------------------------------------------------------------------------------------------------
-
-
 class Wells(Calculator):
-    """Every Na in Gaussian wells on all Na sites of the monoclinic framework; nothing else feels anything."""
+    """Every Na in Gaussian wells on all Na sites of the monoclinic framework; the rest is tied, or free."""
 
     implemented_properties = ("energy", "forces")
 
+    def __init__(self, depth_eV=DEPTH_EV, tie_eV_per_A2=0.0):
+        super().__init__()
+        self.depth_eV, self.tie_eV_per_A2, self.home = depth_eV, tie_eV_per_A2, None
+
     def calculate(self, atoms=None, properties=(), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
+        if self.home is None or not np.array_equal(self.home.numbers, atoms.numbers):
+            self.home = atoms.copy()
+        off = np.where(atoms.numbers[:, None] == 11, 0.0, atoms.positions - self.home.positions)
         sodium = np.flatnonzero(atoms.numbers == 11)
         away = away_from_sites_A(atoms.positions[sodium], atoms.cell.array)
-        wells = DEPTH_EV * np.exp(-(away**2).sum(-1) / (2 * WIDTH_A**2))
-        forces = np.zeros((len(atoms), 3))
+        wells = self.depth_eV * np.exp(-(away**2).sum(-1) / (2 * WIDTH_A**2))
+        forces = -self.tie_eV_per_A2 * off
         forces[sodium] = -(wells[..., None] * away).sum(axis=(1, 2)) / WIDTH_A**2
-        self.results = {"energy": -float(wells.sum()), "forces": forces}
+        self.results = {"energy": self.tie_eV_per_A2 * (off**2).sum() / 2 - wells.sum(), "forces": forces}
 
 
 def away_from_sites_A(positions_A, lattice_A):
@@ -268,7 +189,7 @@ def card_ends(seed):
 @pytest.mark.usefixtures("wells")
 def test_hops_and_decorations_of_one_pool_share_systems_and_splits():
     nzsp = {"kind": "nzsp", "systems": 60, "frameworks": ["monoclinic"], "silicon": [2], "zinc_every": 0}
-    frames = sample(parse(SampleConfig, {"name": "toy", "held_out_fraction": 0.5, "sources": [nzsp, {**HOPS, **QUICK}]}))
+    frames = sampled(nzsp, held_out_fraction=0.5) + sampled({**HOPS, **QUICK}, held_out_fraction=0.5)
     check_no_leakage(frames)
     assert {frame.split for frame in frames} == {"train", "test"}
 
@@ -284,7 +205,85 @@ def test_hops_that_cannot_be_are_one_clear_line(change, words):
     assert "\n" not in str(error.value)
 
 
-# --- decorations and progress -----------------------------------------------------------------------------------
+# --- brought to a temperature -----------------------------------------------------------------------------------
+
+
+def walk(steps, looks=40):
+    """Looks of a decoration in which ions go, one after the other, straight from their sites: (site from, to, when)."""
+    occupied = decorate.occupation("monoclinic", 1.0, 0, np.random.default_rng(2))
+    _, positions, lattice = decorate.placed("monoclinic", occupied)
+    found = np.repeat(positions[None], looks, axis=0)
+    found += np.random.default_rng(0).normal(0, 0.15, found.shape)
+    labels = decorate.sites("monoclinic")[0]
+    empty = [int(k) for k in np.flatnonzero((labels == "Na") & (occupied == ""))]
+    ways = hops._steps("monoclinic", occupied, 4.3)
+    chosen = []
+    for at in steps:
+        full, to, way = next(w for w in ways if w[1] in empty and w[0] not in [c[0] for c in chosen])
+        empty.remove(to)
+        ion = int((occupied[:full] != "").sum())
+        found[:, ion] += np.clip((np.arange(looks) - at + 2) / 4, 0, 1)[:, None] * way
+        chosen.append((full, to, ion))
+    return occupied, found, lattice, chosen
+
+
+def test_the_first_passage_is_found_with_the_sites_before_and_after_it():
+    occupied, looks, lattice, [(full, empty, ion)] = walk([20])
+    seen = warm.passage(Warm(), looks, lattice, "monoclinic", occupied)
+    assert seen.ion == ion
+    np.testing.assert_array_equal(seen.before, occupied)
+    assert (seen.after[full], seen.after[empty]) == ("", "Na")
+    assert (seen.after == "Na").sum() == (occupied == "Na").sum()
+    assert len(seen.looks_A) == 2 + 2 * 6
+    halfway = [np.linalg.norm(look[ion] - looks[0, ion]) for look in seen.looks_A]
+    assert halfway[0] < 1 < 3 < halfway[-1]
+
+
+def test_of_two_passages_the_earlier_is_taken_and_none_is_none():
+    occupied, looks, lattice, chosen = walk([30, 12])
+    seen = warm.passage(Warm(), looks, lattice, "monoclinic", occupied)
+    assert seen.ion == chosen[1][2]
+    assert seen.after[chosen[0][0]] == "Na"  # the later has not left yet
+    occupied, looks, lattice, _ = walk([])
+    assert warm.passage(Warm(), looks, lattice, "monoclinic", occupied) is None
+    assert warm.settled(looks[-1], lattice, "monoclinic", occupied)
+    occupied, looks, lattice, _ = walk([10])
+    assert not warm.settled(looks[-1], lattice, "monoclinic", occupied)
+
+
+@pytest.mark.parametrize(("depth_eV", "kelvin", "time_ps"), [(0.4, 1600, 1.0), (1.0, 300, 0.2)])
+def test_hops_of_dynamics_and_of_cells_that_dynamics_left(monkeypatch, depth_eV, kelvin, time_ps):
+    """Wells of 0.4 eV do not hold ions at 1600 K; wells of 1 eV hold every one at 300 K, and an ion is moved."""
+    class Toy:
+        def calculator(self):
+            return Wells(depth_eV, 20.0)
+
+    monkeypatch.setattr(potentials, "load", lambda name: Toy())
+    monkeypatch.setattr(dynamics, "CLOSEST", 0.0)  # nothing keeps these ions from oxygen
+    warmth = {"temperatures_K": [kelvin], "time_ps": time_ps, "timestep_fs": 4}
+    frames = sampled({**HOPS, "systems": 1, "silicon": [1], "card_seeds": [], "max_steps": 10, "warm": warmth},
+                     held_out_fraction=0.0)
+    sites = [warm.nearest_sites("monoclinic", f.positions_A[f.numbers == 11], f.lattice_A) for f in frames]
+    passed = frames[:3] if kelvin == 1600 else []
+    assert [(frame.how, frame.temperature_K) for frame in passed] == [("md", 1600.0)] * len(passed)
+    assert {frame.how for frame in frames[len(passed):]} <= {"hop"}
+    if passed:
+        assert (sites[0] != sites[2]).any()
+    else:
+        assert len(frames) == 5
+        assert (sites[0] != sites[-1]).sum() == 1
+    atoms = frames[0].to_ase()
+    atoms.calc = Wells(depth_eV)
+    assert (np.abs(atoms.get_forces()).max() > 0.1) == bool(passed)  # a band's ends came to rest, a passage did not
+
+
+@pytest.mark.usefixtures("wells")
+def test_dynamics_that_is_given_up_leads_to_no_hop():
+    warmth = {"temperatures_K": [3000], "time_ps": 0.4, "timestep_fs": 4}  # nothing ties the framework: it flies apart
+    assert sampled({**HOPS, **QUICK, "warm": warmth}) == []
+
+
+# --- decorations ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("framework", "operations"), [("monoclinic", 4), ("rhombohedral", 12)])
@@ -306,8 +305,3 @@ def test_decorations_that_a_symmetry_operation_makes_equal_have_one_name(framewo
     names = {decorate.name_of(framework, decorate.occupation(framework, 2.0, 0, np.random.default_rng(s)))
              for s in range(30)}
     assert len(names) > 20
-
-
-def test_what_is_left_is_said_of_the_source_that_runs():
-    assert _how_far(0, 4, 1, 30.0).startswith("0 of 4 systems, 1 frames; it can be said after the first")
-    assert _how_far(2, 6, 10, 60.0) == "2 of 6 systems, 10 frames, 2.0 min left of this source if all are alike"
