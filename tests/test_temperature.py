@@ -1,6 +1,7 @@
 """How hot a run was: one estimator for engine and analysis, and one σ of a run and of what was exported from it."""
 
 import json
+import shutil
 
 import ase.io
 import numpy as np
@@ -10,6 +11,7 @@ from test_transport_campaign import write_run
 
 from atomflow import md, runs
 from atomflow.cli.main import run as command
+from atomflow.errors import InputError
 from atomflow.runs.export import export
 from atomflow.runs.means import mean_temperature_K
 from atomflow.transport import analyze, analyze_campaign
@@ -83,6 +85,26 @@ def test_a_temperature_that_is_given_is_stronger_than_what_the_file_says(tmp_pat
     path = exported(write_run(tmp_path / "run", 1, mean_temperature=KELVIN), tmp_path / "run.extxyz")
     result = analyze(runs.open_trajectory(path, temperature_K=700.0))
     assert (result.temperature_K, result.temperature_mean_K) == (700.0, None)
+
+
+def test_a_run_folder_is_not_told_another_temperature_or_time(tmp_path):
+    folder = write_run(tmp_path / "run", 1, frames=30)
+    assert runs.open_trajectory(folder, frame_interval_fs=100.0, temperature_K=600.0).n_frames == 30
+    with pytest.raises(InputError, match="on record with 600 K, not 700: leave --temperature away"):
+        runs.open_trajectory(folder, temperature_K=700.0)
+    with pytest.raises(InputError, match="on record with 100 fs, not 20: leave --frame-interval-fs away"):
+        runs.open_trajectory(folder, frame_interval_fs=20.0)
+
+
+def test_one_run_is_no_two_seeds(tmp_path):
+    folder = write_run(tmp_path / "run", 1)
+    for twice in ([folder, folder], [folder, tmp_path / ".." / tmp_path.name / "run"], [runs.open_run(folder)] * 2):
+        with pytest.raises(InputError, match="is given twice: it would count as two independent seeds"):
+            analyze(twice)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert any("the same trajectory twice" in text for text in analyze([folder, tmp_path / "copy"]).warnings)
+    other = write_run(tmp_path / "other", 2)
+    assert not any("twice" in text for text in analyze([folder, other]).warnings)
 
 
 def test_the_export_of_a_ramp_is_still_one_and_of_a_run_without_rows_has_none(tmp_path):

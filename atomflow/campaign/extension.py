@@ -7,6 +7,7 @@ other, pooled with its siblings by the analysis. What has been computed is never
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def extend(
     """
     folder = Path(folder)
     config = recorded(folder)
-    _check(config, target_eV, budget_hours)
+    _check(folder, config, target_eV, budget_hours)
     work = runner or (lambda settings, place: driver.run(settings, place, progress))
     added: list[Extension] = []
     spent = 0.0
@@ -145,7 +146,7 @@ def extend_on_slurm(
     """
     folder = Path(folder)
     config = recorded(folder)
-    _check(config, target_eV, budget_hours)
+    _check(folder, config, target_eV, budget_hours)
     added, before = places.extensions(folder), len(in_queue(folder))
     jobs = [] if before else submit(config, folder)
     now = estimates(folder, [task for task in status(folder, estimate=False).tasks if task.state == "done"])
@@ -174,10 +175,14 @@ def _handed_in(folder: Path, jobs: list[str]) -> int:
     return sum(len(tasks) for item in submissions(folder) if item["job"] in jobs for tasks in item["elements"])
 
 
-def _check(config: CampaignConfig, target_eV: float, budget_hours: float | None) -> None:
+def _check(folder: Path, config: CampaignConfig, target_eV: float, budget_hours: float | None) -> None:
     check_positive("the target error in eV", target_eV)
     if budget_hours is not None:
         check_positive("the budget in hours", budget_hours)
+    still = [name for name, cell in places.read(folder)["structures"].items()
+             if "Na" not in re.findall("[A-Z][a-z]?", cell.get("formula", "Na"))]
+    if still:
+        raise InputError(f"the activation energy is that of Na, and there is none in {', '.join(still)}")
     if len(config.temperatures_K) < 2:
         raise InputError("an activation energy needs two temperatures at least; add some to temperatures_K of the "
                          "campaign file and run it into the same folder first")

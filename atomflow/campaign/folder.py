@@ -23,6 +23,7 @@ from atomflow.campaign.config import CampaignConfig
 from atomflow.campaign.tasks import Extension, Task
 from atomflow.cell import Cell, write_cell
 from atomflow.errors import InputError
+from atomflow.runs.chain import refuse_other_kinds
 from atomflow.runs.files import full_disk, write_whole
 from atomflow.runs.manifest import now, plain
 
@@ -154,7 +155,8 @@ def relax_task(structure: str) -> str:
 
 
 def make(folder: Path) -> None:
-    """The folder and its sub-folders."""
+    """The folder and its sub-folders; :class:`InputError` where it cannot be made or holds a run or a quench."""
+    refuse_other_kinds(folder, "campaign")
     try:
         for name in ("cells", "runs", "progress", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)

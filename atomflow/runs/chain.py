@@ -11,8 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from atomflow.errors import InputError
+from atomflow.runs.files import MANIFEST
 
 CHAIN = "quench.json"
+
+#: What each kind of folder is known by; one folder is of one kind.
+KINDS = {"run": MANIFEST, "quench": CHAIN, "campaign": "campaign.json"}
+
+
+def refuse_other_kinds(folder: Path, kind: str) -> None:
+    """Raise :class:`InputError` where a new ``kind`` would be put into a folder of another: it would hide that one."""
+    for other, name in KINDS.items():
+        if other != kind and (folder / name).exists():
+            raise InputError(f"{folder} holds a {other} ({name}); give another folder")
 
 
 def read_chain(folder: str | Path) -> dict[str, Any] | None:

@@ -223,6 +223,8 @@ class _Reading:
             return float(given)
         if len(times) and times.mean() > 0:
             return float(times.mean())
+        if len(self.times) == 1:
+            raise InputError(f"{self.name} holds one frame: a structure, not a trajectory")
         raise InputError(f"{self.name} does not say how far apart its frames are; give --frame-interval-fs "
                          "(frame_interval_fs=...)")
 

@@ -11,7 +11,7 @@ from atomflow.runs import lammps
 from atomflow.runs.chain import CHAIN
 from atomflow.runs.files import MANIFEST, TRAJECTORY
 from atomflow.runs.foreign import ForeignTrajectory
-from atomflow.runs.reader import open_run
+from atomflow.runs.reader import Run, open_run
 from atomflow.runs.trajectory import Trajectory
 
 
@@ -28,7 +28,8 @@ def open_trajectory(
     Args:
         path: run folder (or its trajectory.h5); folder of ``atomflow export lammps``; extxyz, ASE .traj, XDATCAR,
             LAMMPS dump, AMBER NetCDF, ...; or images.
-        frame_interval_fs: time between frames; needed where the file does not say it, and stronger than the file.
+        frame_interval_fs: time between frames; needed where the file does not say it, and stronger than the file. A run
+            folder knows it, and refuses another one.
         temperature_K: as ``frame_interval_fs``; stays None where nobody says it.
         format: ASE's name of the format, where the file name does not show it.
         wrapped: True: atoms are put back into the box at its faces; False: never; "auto": look.
@@ -44,7 +45,10 @@ def open_trajectory(
         place = Path(path)
         folder = place.parent if place.name in (MANIFEST, TRAJECTORY) else place
         if (folder / MANIFEST).is_file() or (folder / CHAIN).is_file():
-            return open_run(folder)
+            run = open_run(folder)
+            _agree(run, "--temperature", temperature_K, run.temperature_K, "K", 0.02)
+            _agree(run, "--frame-interval-fs", frame_interval_fs, run.frame_interval_fs, "fs", 1e-3)
+            return run
         exported = lammps.folder_of(place)
         if exported is not None:
             return lammps.open_folder(exported, frame_interval_fs, temperature_K)
@@ -53,3 +57,10 @@ def open_trajectory(
     if not isinstance(path, (str, Path)) and not (hasattr(path, "__iter__") and hasattr(path, "__len__")):
         raise InputError(f"a trajectory is a path or a list of ASE atoms, not {said(path)}")
     return ForeignTrajectory.read(path, frame_interval_fs, temperature_K, format, wrapped, elements)
+
+
+def _agree(run: Run, option: str, given: float | None, known: float | None, unit: str, within: float) -> None:
+    """Raise :class:`InputError` where something else is said of a run than what is on its record."""
+    if given is not None and known and abs(given / known - 1) > within:
+        raise InputError(f"{run.source} is on record with {known:.6g} {unit}, not {given:g}: leave {option} away, "
+                         "it is for files that do not say it")

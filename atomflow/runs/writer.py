@@ -16,6 +16,7 @@ from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.runs import checkpoint as checkpoints
 from atomflow.runs import h5md
+from atomflow.runs.chain import refuse_other_kinds
 from atomflow.runs.files import (
     CELL,
     LOCK,
@@ -71,6 +72,7 @@ class RunWriter:
             InputError: the folder already holds a run, another process has it, or it cannot be made.
         """
         folder = Path(path)
+        refuse_other_kinds(folder, "run")
         if (folder / MANIFEST).exists():
             state = read_manifest(folder).get("state")
             raise InputError(f"{folder} already holds a run ({state}); resume it or give another folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ _EMPTY_A = 6.0
 def about_pool(opened: list[Any]) -> list[str]:
     """What stands in the way of taking run folders as seeds of one run at one temperature, in words."""
     notes = [f"{ramp}: D is of no one temperature" for ramp in map(temperature_ramp, opened) if ramp]
+    seen: dict[str, str] = {}
+    for item in opened:
+        again = json.dumps([settings(item), (item.cell_summary or {}).get("sha256"), item.potential], default=str)
+        if settings(item).get("seed") is not None and again in seen:
+            notes.append(f"{seen[again]} and {item.source} have one seed, cell, potential and settings: the same "
+                         "trajectory twice, whose errors come out too small")
+        seen.setdefault(again, str(item.source))
     summaries = [item.cell_summary or {} for item in opened if hasattr(item, "manifest")]
     cells = {summary.get("sha256") for summary in summaries}
     if len(cells) > 1:
@@ -126,6 +134,7 @@ def open_all(trajectories: Any) -> list[Any]:
         raise InputError("there is nothing to analyze: the list of trajectories is empty")
     from atomflow import runs
 
+    _check_different(items)
     for item in items:
         if isinstance(item, (str, Path)) and (Path(item) / "campaign.json").is_file():
             raise InputError(f"{item} is the folder of a campaign: transport.analyze_campaign({str(item)!r}) takes it")
@@ -138,6 +147,16 @@ def open_all(trajectories: Any) -> list[Any]:
             raise InputError(f"{said(item)} is no trajectory; give a path, runs.open_run(...) or "
                              "runs.open_trajectory(...)")
     return opened
+
+
+def _check_different(items: list[Any]) -> None:
+    """The same run twice would halve the variance without a new fact."""
+    names = [str(getattr(item, "source", item)) for item in items]
+    places = [str(Path(name).resolve()) if Path(name).exists() else id(item)
+              for name, item in zip(names, items, strict=True)]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise InputError(f"{names[index]} is given twice: it would count as two independent seeds")
 
 
 def similar(one_K: float | None, other_K: float | None) -> bool:
