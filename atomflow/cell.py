@@ -273,7 +273,7 @@ def read_cell(path: str | Path, index: int = -1) -> Cell:
     if (path / FINAL_CELL).is_file():
         path = path / FINAL_CELL
     if not path.is_file():
-        raise InputError(f"there is no file {path}; give a structure (extxyz, CIF, POSCAR)")
+        raise InputError(_no_structure(path))
     try:
         import ase.io
 
@@ -295,6 +295,16 @@ def read_cell(path: str | Path, index: int = -1) -> Cell:
         cell = Cell(cell.numbers, cell.positions_A, cell.lattice_A, cell.regions, cell.sites,
                     {"source": path.name, "source_sha256": digest})
     return cell
+
+
+def _no_structure(path: Path) -> str:
+    """Why there is no cell to read, in words."""
+    if (path / "run.json").is_file():
+        return (f"{path} is a run folder, not a structure; atomflow export {path} --format extxyz -o FILE writes its "
+                "frames, of which the last one is then read")
+    if path.is_dir():
+        return f"{path} is a folder; name the structure in it (extxyz, CIF, POSCAR)"
+    return f"there is no file {path}; give a structure (extxyz, CIF, POSCAR)"
 
 
 def check_writable(path: str | Path) -> None:

@@ -1,9 +1,11 @@
 """What a user gets wrong: each case is one clear line on standard error, exit code 2 (or 1), and no traceback."""
 
+import json
 import urllib.request
 
 import numpy as np
 import pytest
+import yaml
 
 from atomflow.cli.main import run
 
@@ -43,6 +45,7 @@ FILES = {
     "noise.cif": "data_x\n_cell_length_a abc\n",
     "partial.cif": "",
     "binary.model": "\x00\x01 not a model",
+    "right.yaml": CAMPAIGN.format(more=""),
     "broken.yaml": "name: [unclosed\n",
     "list.yaml": "- a\n- b\n",
     "key.yaml": CAMPAIGN.format(more="temperature_K: [300]"),
@@ -76,6 +79,8 @@ CASES = {
     "build nzsp --si 5 -o c.extxyz": "5",
     "build nzsp --order orderd -o c.extxyz": "ordered",
     "build nzsp --supercell 0 1 1 -o c.extxyz": "supercell",
+    "build nzsp --supercell 2x1x1 -o c.extxyz": "takes 3 whole numbers with spaces between, not '2x1x1'",
+    "build nzsp --order random --zn=0,25 -o c.extxyz": "--zn takes a number, not '0,25'; leave units out",
     "build nzsp --order random --zn 3 -o c.extxyz": "zn",
     "build nzsp -o c.pdbx": "c.pdbx",
     # molecular dynamics settings
@@ -111,6 +116,9 @@ CASES = {
     "campaign plan nocell.yaml": "gone.extxyz",
     "campaign plan nopot.yaml": "chgnet",
     "campaign status nowhere": "nowhere",
+    "campaign run right.yaml -o runfolder": "runfolder holds a run (run.json); give another folder",
+    "campaign extend campaign --target-ea-error 0.05": "is that of Na, and there is none in argon",
+    "md good.extxyz -p lennard-jones-argon -T 90 --time-ps 0.1 -o campaign": "holds a campaign (campaign.json)",
     "campaign status good.extxyz": "not a campaign folder",
     # trajectories
     "analyze nowhere": "nowhere",
@@ -120,6 +128,11 @@ CASES = {
     "analyze count.extxyz --temperature 900 --frame-interval-fs 20": "count.extxyz",
     "analyze hole.extxyz --temperature 900 --frame-interval-fs 20": "hole.extxyz",
     "analyze one.extxyz --temperature 900 --frame-interval-fs 20": "frame",
+    "analyze good.extxyz": "holds one frame: a structure, not a trajectory",
+    "analyze walk.extxyz --along x": "--along goes with --by region",
+    "analyze": "RUN",
+    "relax folder -p lennard-jones-argon -o r.extxyz": "folder is a folder; name the structure in it",
+    "md runfolder -p lennard-jones-argon -T 90 --time-ps 0.1 -o new": "export runfolder --format extxyz -o FILE",
     "export nowhere --format extxyz": "nowhere",
     "report nowhere": "nowhere",
     "compare nowhere": "nowhere",
@@ -129,6 +142,13 @@ CASES = {
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
+    for name in ("folder", "runfolder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "runfolder" / "run.json").write_text("{}")
+    (tmp_path / "campaign").mkdir()
+    (tmp_path / "campaign" / "campaign.json").write_text(json.dumps({
+        "format": "atomflow-campaign", "format_version": 1, "name": "toy", "tasks": [],
+        "structures": {"argon": {"formula": "Ar2"}}, "config": yaml.safe_load(FILES["right.yaml"])}))
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)

@@ -70,8 +70,12 @@ def test_means_come_with_their_standard_errors_potential_and_cell(cell, tmp_path
         (["-T", "40", "--time-ps", "1", "-o", "x", "--hold", "nosuch"], "no region nosuch, only bulk"),
         (["-T", "40", "--time-ps", "1", "-o", "x", "--hold", "nosuch", "--json"], "no region nosuch, only bulk"),
         (["-T", "40", "--time-ps", "1", "-o", "x", "--doubt-stop", "0.5"], "committee"),
-        (["--resume", "x"], "leave CELL and --out away"),
-        (["-T", "warm"], "-T"),
+        (["--resume", "x"], "leave CELL away"),
+        (["--resume", "x", "-T", "40", "--time-ps", "2"], "leave CELL, --temperature, --time-ps away"),
+        (["-T", "40", "--time-ps", "1", "-o", "x", "--pressure-GPa", "1"], "for the ensemble npt; nvt holds the cell"),
+        (["-T", "40", "--time-ps", "1", "-o", "x", "--barostat", "isotropic"], "for the ensemble npt"),
+        (["-T", "40K", "--time-ps", "1", "-o", "x"], "--temperature takes a number, not '40K'; leave units out"),
+        (["-T", "warm"], "-T / --temperature takes a number, not 'warm'"),
     ],
 )
 def test_wrong_input_is_one_line_and_code_two(cell, arguments, message, capsys, tmp_path, monkeypatch):

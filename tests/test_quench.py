@@ -262,6 +262,7 @@ def test_the_command(tmp_path, capsys):
     assert command(["order", str(out), "--pairs", "Ar-Ar", "--cutoff", "Ar-Ar=5"]) == 0
     capsys.readouterr()
     for wrong in ([*base, *short, "--seed", "2"], ["quench", str(path)], ["quench", "--resume", str(tmp_path)],
+                  ["quench", "--resume", str(out), "--seed", "3"],
                   [*base[:4], "-o", str(tmp_path / "x"), "--rate-K-per-ps", "-1"]):  # fmt: skip
         assert command(wrong) == 2
         said = capsys.readouterr().err

@@ -361,6 +361,8 @@ def test_export_refuses_what_it_cannot_do(tmp_path, capsys):
     (tmp_path / "there.xyz").write_text("mine")
     for arguments, message in (
         (["--format", "pdb"], "must be one of"),
+        ([], "in which format? give --format extxyz, netcdf, lammps, or end -o in .extxyz, .nc, .data"),
+        (["-o", str(tmp_path / "a.pdb")], "in which format?"),
         (["--format", "extxyz", "--stride", "0"], "--stride"),
         (["--format", "extxyz", "-o", str(tmp_path / "there.xyz")], "already there"),
         (["--format", "extxyz", "-o", str(tmp_path / "no" / "a.xyz")], "does not exist"),
@@ -369,3 +371,12 @@ def test_export_refuses_what_it_cannot_do(tmp_path, capsys):
         assert message in capsys.readouterr().err
     assert (tmp_path / "there.xyz").read_text() == "mine"
     assert command(["export", str(tmp_path), "--format", "extxyz"]) == 2
+
+
+@pytest.mark.parametrize("name", ["run", "lammps"])
+def test_a_run_folder_may_be_called_as_a_command_is_and_the_ending_is_the_format(tmp_path, monkeypatch, capsys, name):
+    a_run(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert command(["export", name, "-o", "x.extxyz"]) == 0
+    assert capsys.readouterr().out == "x.extxyz\n"
+    assert runs.open_trajectory("x.extxyz").n_frames == runs.open_run(name).n_frames

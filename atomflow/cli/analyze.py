@@ -17,6 +17,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False,
 @app.command()
 def analyze(
     where: Annotated[list[Path], typer.Argument(
+        metavar="RUN...",
         help="A run folder, a folder of runs (campaign), or any trajectory file; several: seeds to be pooled.")],
     species: Annotated[str, typer.Option(help="Element that moves.")] = "Na",
     temperature: Annotated[float | None, typer.Option("--temperature", "-T", help="K, if the file lacks it.")] = None,
@@ -32,7 +33,8 @@ def analyze(
     sites: Annotated[bool, typer.Option("--sites", help="Add occupancies and hops of the named sites.")] = False,
     van_hove: Annotated[bool, typer.Option("--van-hove", help="Add the self van Hove function.")] = False,
     by: Annotated[str | None, typer.Option("--by", help="region: resolve by the regions of the cell.")] = None,
-    along: Annotated[str, typer.Option(help="With --by region: lattice vector across the planes, x, y or z.")] = "z",
+    along: Annotated[str | None, typer.Option(
+        help="With --by region: lattice vector across the planes, x, y or z (the default).")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="With --by region: profile, .csv or figure.")] = None,
     json_: Json = False,
 ) -> None:
@@ -49,7 +51,7 @@ def analyze(
     from atomflow.runs.lammps import folder_of
     from atomflow.transport.campaign import analyze_campaign, find_runs
 
-    check_by(by, out, sites or van_hove, framework)
+    check_by(by, along, out, sites or van_hove, framework)
     options = {"species": species, "discard_ps": discard_ps, "memory_MB": memory_mb, "level": level,
                "hop_length_A": hop_length_a, "charge_e": charge}
     for path in where:
@@ -59,7 +61,7 @@ def analyze(
     if folders:
         _check_folder(where, folders[0], sites or van_hove, out, temperature, frame_interval_fs)
         if by:
-            show_region_campaign(folders[0], along, json_, options)
+            show_region_campaign(folders[0], along or "z", json_, options)
             return
         result = analyze_campaign(folders[0], progress=output.say, framework=_framework(framework),
                                   **options)  # type: ignore[arg-type]
@@ -73,7 +75,7 @@ def analyze(
     opened = [runs.open_trajectory(path, frame_interval_fs, temperature, format,
                                    elements=elements.split(",") if elements else None) for path in where]
     if by:
-        show_regions(opened, along, out, json_, options)
+        show_regions(opened, along or "z", out, json_, options)
         return
     _runs(opened, json_, sites, van_hove, {**options, "framework": _framework(framework)})
 

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from atomflow.transport.region_profile import Profile
 
 
-def check_by(by: str | None, out: Path | None, others: bool, framework: str) -> None:
+def check_by(by: str | None, along: str | None, out: Path | None, others: bool, framework: str) -> None:
     """Refuse what does not go together, before anything is read."""
     from atomflow.cli.files import check_ending
 
     if by is None:
         if out is not None:
             raise InputError("-o writes the profile of --by region; add it, or leave -o away")
+        if along is not None:
+            raise InputError("--along goes with --by region; add it, or leave --along away")
         return
     if by != "region":
         raise InputError(f"a run is not resolved by {by}{nearest(by, ['region']) or '; only by region'}")

@@ -9,13 +9,17 @@ import typer
 from typer.core import TyperGroup
 
 from atomflow.cli.options import Dtype, Json, Potential, Trust
+from atomflow.errors import InputError
 
 
 class _RunByDefault(TyperGroup):
     """``atomflow export RUN ...`` is ``atomflow export run RUN ...``: what is no command is a run folder."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
+        named = args[0] in self.commands
+        if named and Path(args[0]).is_dir() and (len(args) == 1 or args[1].startswith("-")):
+            named = args[0] == "lammps" and not (Path("lammps") / "run.json").is_file()  # a run folder of that name
+        return super().resolve_command(ctx, args if named else ["run", *args])
 
 
 app = typer.Typer(cls=_RunByDefault, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
@@ -25,7 +29,8 @@ app = typer.Typer(cls=_RunByDefault, rich_markup_mode=None, add_completion=False
 @app.command()
 def run(
     run: Path = typer.Argument(..., metavar="RUN", help="Run folder."),
-    format: str = typer.Option(..., "--format", "-f", help="extxyz, netcdf (AMBER) or lammps (data, last frame)."),
+    format: str | None = typer.Option(
+        None, "--format", "-f", help="extxyz, netcdf (AMBER) or lammps (data, last frame); else by --out's ending."),
     out: Path | None = typer.Option(None, "-o", "--out", help="File to write; named after the run otherwise."),
     stride: int = typer.Option(1, "--stride", help="Write every how many frames (extxyz, netcdf)."),
     wrap: bool = typer.Option(False, "--wrap", help="Put atoms back into the box (positions are unwrapped otherwise)."),
@@ -39,8 +44,13 @@ def run(
     """
     from atomflow.cli import output
     from atomflow.runs import open_run
+    from atomflow.runs.export import SUFFIXES
     from atomflow.runs.export import export as write
 
+    endings = {suffix: name for name, suffix in SUFFIXES.items()}
+    format = format or endings.get(out.suffix if out else "")
+    if format is None:
+        raise InputError(f"in which format? give --format {', '.join(SUFFIXES)}, or end -o in {', '.join(endings)}")
     with open_run(run) as opened:
         path = write(opened, format, out, stride, wrap)
     output.emit_json({"file": path, "format": format}) if json_ else output.show(str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import signal
@@ -109,10 +110,10 @@ def run(argv: list[str]) -> int:
     except Exception as error:  # every way out is one line and an exit code
         if os.environ.get("ATOMFLOW_TRACEBACK"):
             raise
-        return _explain(error)
+        return _explain(error, argv)
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, argv: list[str]) -> int:
     if isinstance(error, AtomflowError):
         return _say(str(error), error.exit_code)
     if isinstance(error, typer.Abort):
@@ -121,7 +122,7 @@ def _explain(error: Exception) -> int:
         print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
         return EXIT_WRONG_INPUT
     if hasattr(error, "format_message"):  # click's usage errors, whichever copy of click typer carries
-        return _say(error.format_message(), EXIT_WRONG_INPUT)
+        return _say(_no_number(error, argv) or error.format_message(), EXIT_WRONG_INPUT)
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (nothing left to write to)
         return 128 + signal.SIGPIPE
@@ -129,6 +130,20 @@ def _explain(error: Exception) -> int:
         return _say(f"{error.filename}: {error.strerror}", EXIT_FAILED)
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return _say(f"internal error: {type(error).__name__}: {line} (ATOMFLOW_TRACEBACK=1 shows where)", EXIT_FAILED)
+
+
+def _no_number(error: Any, argv: list[str]) -> str:
+    """What was found where a number is wanted, and how numbers are written; empty for any other error."""
+    parameter, kind = getattr(error, "param", None), re.search("valid (number|integer)", error.format_message())
+    if parameter is None or kind is None:
+        return ""
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    place = next((k for k, word in enumerate(words) if word in parameter.opts), None)
+    after = [] if place is None else words[place + 1 : place + 1 + parameter.nargs]
+    found = " ".join(itertools.takewhile(lambda word: not word.startswith("--") and word != "-o", after))
+    whole, how = ("whole ", "") if kind[1] == "integer" else ("", "; leave units out, and write 0.25 with a point")
+    wanted = f"a {whole}number" if parameter.nargs == 1 else f"{parameter.nargs} {whole}numbers with spaces between"
+    return f"{' / '.join(parameter.opts)} takes {wanted}" + (f", not '{found}'" if found else "") + how
 
 
 def _say(message: str, code: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
+from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust, refuse_beside_resume
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Run molecul
 
 @app.command()
 def md(
+    ctx: typer.Context,
     cell: Path | None = typer.Argument(None, help="Cell to start from: extxyz, CIF, POSCAR, anything ASE reads."),
     potential: Potential = None,
     temperature: float | None = typer.Option(None, "-T", "--temperature", help="K"),
@@ -58,8 +59,7 @@ def md(
     from atomflow.cli.loading import set_threads
 
     if resume is not None:
-        if cell is not None or out is not None:
-            raise InputError("--resume takes everything from the run folder; leave CELL and --out away")
+        refuse_beside_resume(ctx, "potential", "device", "dtype", "trust_model", "threads")
         set_threads(threads)
         _report(_resume(resume, potential, device, dtype, trust_model), json_)
         return

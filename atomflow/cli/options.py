@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from atomflow.errors import nearest
+from atomflow.errors import InputError, nearest
 
 Potential = Annotated[str | None, typer.Option("-p", "--potential", help="Name or model file; see potential list.")]
 Device = Annotated[str, typer.Option(help="auto (cuda where there is one), cpu or cuda.")]
@@ -15,6 +15,16 @@ Dtype = Annotated[str, typer.Option(help="Precision of the model: float32 or flo
 Trust = Annotated[bool, typer.Option("--trust-model", help="Load a pickled model of unknown checksum.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS, else 1.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def refuse_beside_resume(ctx: typer.Context, *allowed: str) -> None:
+    """:class:`InputError` where settings are given to something that has its own on record."""
+    given = [parameter for parameter in ctx.command.params if parameter.name not in (*allowed, "resume", "json_")
+             and getattr(ctx.get_parameter_source(parameter.name or ""), "name", "") == "COMMANDLINE"]
+    if given:
+        names = ", ".join(item.opts[-1] if item.param_type_name == "option" else "CELL" for item in given)
+        raise InputError(f"--resume takes everything from its folder; leave {names} away (other settings: a new "
+                         "folder)")
 
 
 class Group(TyperGroup):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
+from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust, refuse_beside_resume
 from atomflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, help="Melt and qu
 
 @app.command()
 def quench(
+    ctx: typer.Context,
     cell: Path | None = typer.Argument(None, help="Packing or sealed boundary, from atomflow build glass | sealed."),
     potential: Potential = None,
     out: Path | None = typer.Option(None, "-o", "--out", help="Folder; the same command goes on with one begun."),
@@ -57,8 +58,7 @@ def quench(
     from atomflow.quench.config import QuenchConfig
 
     if resume is not None:
-        if cell is not None or out is not None:
-            raise InputError("--resume takes everything from the folder; leave CELL and --out away")
+        refuse_beside_resume(ctx, "device", "dtype", "trust_model", "threads")
         set_threads(threads)
         _report(_resume(resume, device, trust_model), json_)
         return

@@ -101,6 +101,8 @@ class MDConfig(StrictModel):
                              f"({5 * self.timestep_fs:g} fs)")
         if self.ensemble == "nve" and self.temperature_end_K is not None:
             raise ValueError("temperature_end_K needs a thermostat; use the ensemble nvt or npt")
+        if self.ensemble != "npt" and (self.pressure_GPa or self.barostat != "anisotropic"):
+            raise ValueError(f"pressure_GPa and barostat are for the ensemble npt; {self.ensemble} holds the cell")
         if self.ensemble == "npt" and self.thermostat == "nose-hoover":
             raise ValueError("npt goes with the thermostat bussi or langevin, not with nose-hoover")
         if self.ensemble == "npt" and self.held_regions:
