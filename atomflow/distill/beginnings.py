@@ -121,13 +121,17 @@ def take_over_checkpoint(config: StudentConfig, folder: Path) -> None:
         return int(path.stem.rpartition("-")[2])
 
     earlier = member_folder(str(config.start_from), 1)
-    before = StudentConfig.model_validate(read_json(earlier / "student.json"))
+    before = StudentConfig.model_validate({"optimizer": "adam", **read_json(earlier / "student.json")})
     shape = ("elements", "channels", "message_degree", "max_ell", "correlation", "layers", "cutoff_A",
              "average_neighbours")
     for key in shape:
         if getattr(before, key) != getattr(config, key):
             raise InputError(f"the student in {earlier} has another shape: {key} is {getattr(before, key)} there, "
                              f"{getattr(config, key)} here")
+    if before.optimizer != config.optimizer:
+        raise InputError(f"the student in {earlier} was trained with {before.optimizer}, whose averages cannot be gone on "
+                         f"from with {config.optimizer}; set optimizer: {before.optimizer}, or begin from its exported "
+                         "model with grow_from")
     found = sorted((earlier / "checkpoints").glob(f"{before.name}_run-{before.seed}_epoch-*.pt"), key=epoch)
     if not found:
         raise InputError(f"{earlier} holds no checkpoint to start from")

@@ -1,8 +1,9 @@
 """``mace_run_train`` with a shorter forward pass: python -m atomflow.distill.quick_training [its options].
 
-One option more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts from the weights of that smaller student.
+Two options more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts from the weights of that smaller student,
+and ``--optimizer=soap`` is a further optimiser (see :mod:`atomflow.distill.soap`).
 
-Training is mace-torch's own: data, loss, optimiser, schedule, checkpoints. Only the pass from positions to energy,
+Training is mace-torch's own: data, loss, schedule, averages, checkpoints. Only the pass from positions to energy,
 forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace_scalar`, which gives the
 same numbers to rounding in a half to a third of the time. Models that do not fit it are trained as they always were.
 
@@ -24,6 +25,7 @@ from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.mace_scalar import ScalarMace, fits
 
 _GROW = "--grow_from="
+_SOAP = "--optimizer=soap"
 
 
 def each_pair_once(senders: Tensor, receivers: Tensor, unit_shifts: Tensor) -> Tensor:
@@ -109,16 +111,39 @@ def install_growth(start: str) -> None:
     setattr(run_train, "configure_model", configure_model)  # noqa: B010
 
 
+def install_soap() -> None:
+    """From now on mace_run_train's model is trained with SOAP."""
+    from mace.cli import run_train
+
+    from atomflow.distill.soap import ShapedSoap, matrix_shapes
+
+    configure, shapes = run_train.configure_model, {}
+
+    def configure_model(*arguments: Any, **more: Any) -> Any:
+        model, about = configure(*arguments, **more)
+        shapes.update(matrix_shapes(model))
+        return model, about
+
+    def get_optimizer(arguments: Any, options: dict[str, Any]) -> ShapedSoap:
+        return ShapedSoap(options["params"], arguments.lr, shapes)
+
+    setattr(run_train, "configure_model", configure_model)  # noqa: B010
+    setattr(run_train, "get_optimizer", get_optimizer)  # noqa: B010
+
+
 def main() -> None:
     end_with_reader()
     from mace.cli.run_train import main as run
 
     starts = [option.partition("=")[2] for option in sys.argv if option.startswith(_GROW)]
-    sys.argv = [option for option in sys.argv if not option.startswith(_GROW)]
+    soap = _SOAP in sys.argv
+    sys.argv = [option for option in sys.argv if not option.startswith(_GROW) and option != _SOAP]
     keep_freed_memory()
     install()
     for start in starts:
         install_growth(start)
+    if soap:
+        install_soap()
     run()
 
 

@@ -139,7 +139,8 @@ def arguments(config: StudentConfig, folder: Path) -> list[str]:
         "loss": config.loss, "energy_weight": config.energy_weight, "forces_weight": config.forces_weight,
         "stress_weight": config.stress_weight, "batch_size": config.batch_size, "valid_batch_size": 8,
         "max_num_epochs": config.epochs, "lr": config.learning_rate, "scheduler": "ExponentialLR",
-        "lr_scheduler_gamma": config.learning_rate_decay, "weight_decay": 1e-8, "ema_decay": 0.99, "clip_grad": 10.0,
+        "lr_scheduler_gamma": config.learning_rate_decay, "weight_decay": 1e-8, "ema_decay": config.ema_decay,
+        "clip_grad": 10.0, "optimizer": config.optimizer,
         "default_dtype": "float32", "device": _device(), "error_table": "PerAtomRMSE", "plot": False,
         "num_workers": 0, "pin_memory": False,
     }
@@ -186,6 +187,8 @@ def _run(
 ) -> None:
     if importlib.util.find_spec("mace") is None:  # importing it would switch torch's safe loading off
         raise MissingPackageError("training needs mace-torch: pip install 'atomflow[md]'")
+    if config.optimizer == "soap" and importlib.util.find_spec("pytorch_optimizer") is None:
+        raise MissingPackageError("SOAP needs pytorch-optimizer: pip install 'atomflow[md]', or set optimizer: adam")
     log = folder / "train.log"
     environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads), "PYTHONUNBUFFERED": "1"}
     begun, first = time.monotonic(), None
