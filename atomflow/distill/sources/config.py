@@ -134,7 +134,7 @@ class RelaxingSource(GuidedSource):
     frames: int = Field(8, ge=2)
     even_in: Literal["energy", "force"] = "energy"
     fmax_eV_per_A: Positive = 0.3
-    max_steps: int = Field(150, ge=1)
+    max_steps: int = Field(250, ge=1)
     largest_force_eV_per_A: Positive = 40.0
 
 
