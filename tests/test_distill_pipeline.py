@@ -1,6 +1,7 @@
 """Label and train: resumable, in a separate process, with an analytic teacher; the division has no leaks."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -135,6 +136,12 @@ def test_going_on_from_a_student_of_another_shape_is_refused(tmp_path):
     (tmp_path / "small" / "reference_energies.json").write_text('{"8": -4.0, "11": -1.0}')
     with pytest.raises(InputError, match="channels is 8 there, 16 here"):
         training.train(student(tmp_path, channels=16, start_from=str(tmp_path / "small")), tmp_path / "model")
+    adams = student(tmp_path, channels=8, optimizer="adam", start_from=str(tmp_path / "small"))
+    shutil.rmtree(tmp_path / "model")
+    (tmp_path / "small" / "checkpoints").mkdir()
+    (tmp_path / "small" / "checkpoints" / f"{adams.name}_run-1_epoch-3.pt").touch()
+    with pytest.raises(InputError, match="trained with soap.*set optimizer: soap, or begin from its exported model"):
+        training.train(adams, tmp_path / "model")
 
 
 @pytest.fixture

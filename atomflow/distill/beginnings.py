@@ -129,9 +129,9 @@ def take_over_checkpoint(config: StudentConfig, folder: Path) -> None:
             raise InputError(f"the student in {earlier} has another shape: {key} is {getattr(before, key)} there, "
                              f"{getattr(config, key)} here")
     if before.optimizer != config.optimizer:
-        raise InputError(f"the student in {earlier} was trained with {before.optimizer}, whose averages cannot be gone on "
-                         f"from with {config.optimizer}; set optimizer: {before.optimizer}, or begin from its exported "
-                         "model with grow_from")
+        raise InputError(f"the student in {earlier} was trained with {before.optimizer}, whose state is of no use to "
+                         f"{config.optimizer}; set optimizer: {before.optimizer}, or begin from its exported model "
+                         "with grow_from")
     found = sorted((earlier / "checkpoints").glob(f"{before.name}_run-{before.seed}_epoch-*.pt"), key=epoch)
     if not found:
         raise InputError(f"{earlier} holds no checkpoint to start from")

@@ -21,7 +21,7 @@ _SETTINGS: dict[str, Any] = {"betas": (0.95, 0.99), "precondition_frequency": 10
 
 def matrix_shapes(model: nn.Module) -> dict[Tensor, list[tuple[int, ...]]]:
     """The shapes of the matrices that lie one after another in each flat weight of e3nn's layers."""
-    shapes = {}
+    shapes: dict[Tensor, list[tuple[int, ...]]] = {}
     for module in model.modules():
         weight, instructions = getattr(module, "weight", None), getattr(module, "instructions", None)
         if not isinstance(weight, nn.Parameter) or weight.dim() != 1 or instructions is None:
@@ -41,7 +41,9 @@ class ShapedSoap(SOAP):
         shapes: of :func:`matrix_shapes`; other parameters have the shape they have.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, shapes: dict[Tensor, list[tuple[int, ...]]]) -> None:
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], lr: float, shapes: dict[Tensor, list[tuple[int, ...]]]
+    ) -> None:
         self.views: list[tuple[nn.Parameter, nn.Parameter, int]] = []
         viewed = []
         for group in groups:
