@@ -140,7 +140,7 @@ def test_going_on_from_a_student_of_another_shape_is_refused(tmp_path):
     shutil.rmtree(tmp_path / "model")
     (tmp_path / "small" / "checkpoints").mkdir()
     (tmp_path / "small" / "checkpoints" / f"{adams.name}_run-1_epoch-3.pt").touch()
-    with pytest.raises(InputError, match="trained with soap.*set optimizer: soap, or begin from its exported model"):
+    with pytest.raises(InputError, match=r"trained with soap.*set optimizer: soap, or begin from its exported model"):
         training.train(adams, tmp_path / "model")
 
 
