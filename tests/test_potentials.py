@@ -58,7 +58,7 @@ def test_mace_agrees_with_its_own_calculator(module, small, nzsp):
         forces, stress = atoms.get_forces(), voigt_6_to_full_3x3_stress(atoms.get_stress())
         assert float(ours.energy_eV[0]) == pytest.approx(atoms.get_potential_energy(), rel=1e-12)
         np.testing.assert_allclose(ours.forces_eV_per_A, forces, rtol=0, atol=1e-12 * np.abs(forces).max())
-        np.testing.assert_allclose(ours.stress_eV_per_A3[0], stress, rtol=0, atol=1e-12 * np.abs(stress).max())
+        np.testing.assert_allclose(ours.stress_eV_per_A3[0], stress, rtol=0, atol=1e-11 * np.abs(stress).max())
 
 
 def test_chgnet_agrees_with_its_own_calculator(small, nzsp):

@@ -1,5 +1,6 @@
-"""Loops over atoms and pairs compiled for the processor by numba, at their first call; the machine code is kept on disk.
+"""Loops over atoms and pairs compiled for the processor by numba, at their first call.
 
+The machine code is kept beside the source or where numba keeps such things, if either can be written.
 numba is optional: whoever uses these loops has a slower way without them.
 """
 
@@ -23,4 +24,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     import numba
 
     settings: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True}
-    return numba.njit(cache=True, error_model="numpy", **settings)(function)
+    try:
+        return numba.njit(cache=True, error_model="numpy", **settings)(function)
+    except RuntimeError:  # no folder to keep the machine code in
+        return numba.njit(error_model="numpy", **settings)(function)

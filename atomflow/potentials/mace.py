@@ -3,12 +3,16 @@
 A MACE energy depends on positions only through the edge vectors. So the vectors are formed here, in float64, cast to
 the model's precision and handed over; the gradient of the energy with respect to them gives forces and
 stress alike (see ``gradients.py``), so that stress costs no second pass and no strained copy of the graph.
+
+On a CPU a model whose messages are scalars takes a quicker way: compiled, without autograd, where numba is installed
+(``mace_compiled.py``), and otherwise ``mace_scalar.py``.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +31,8 @@ from atomflow.potentials.base import (
 )
 from atomflow.potentials.bonds import undirected
 from atomflow.potentials.gradients import edge_vectors, forces_and_stress
+from atomflow.potentials.mace_arrays import Arrays
+from atomflow.potentials.mace_compiled import CompiledBatch, tried_arrays
 from atomflow.potentials.mace_import import mace_module
 from atomflow.potentials.mace_scalar import ScalarMace, fits
 
@@ -51,6 +57,11 @@ class MacePotential:
 
     def __repr__(self) -> str:
         return in_a_line(self)
+
+    @cached_property
+    def arrays(self) -> Arrays | None:
+        """The model for the compiled way, where it can take it; made when first asked for."""
+        return None if self.shorter is None else tried_arrays(self.model, self.head, self.shorter)
 
     def check_elements(self, numbers: np.ndarray) -> None:
         self.identity.check_elements(numbers)
@@ -93,6 +104,9 @@ class MaceBatch:
         # On CUDA, choosing edges would wait for the device; edges beyond the cutoff weigh exactly nothing there.
         self._drop_long_edges = self.device.type == "cpu" or not ignores_long_edges(self.model)
         self._seen: tuple[Edges, Edges] | None = None
+        self.compiled: CompiledBatch | None = None
+        if potential.arrays is not None:
+            self.compiled = CompiledBatch(potential.arrays, one_hot.argmax(1), system_index, n_systems)
         self._fixed = {
             "node_attrs": torch.as_tensor(one_hot, dtype=self.dtype, device=self.device),
             "positions": torch.zeros((len(numbers), 3), dtype=self.dtype, device=self.device),
@@ -107,6 +121,8 @@ class MaceBatch:
     ) -> Evaluation:
         if edges is None:
             raise ValueError("MACE needs a neighbour list")
+        if self.compiled is not None and self.shorter is not None:
+            return self.compiled(positions_A, lattices_A, edges, stress)
         if self.shorter is not None:
             edges = self._one_way(edges)
         cutoff_A = self.cutoff_A if self._drop_long_edges else None
