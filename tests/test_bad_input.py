@@ -79,7 +79,7 @@ CASES = {
     "build nzsp --si 5 -o c.extxyz": "5",
     "build nzsp --order orderd -o c.extxyz": "ordered",
     "build nzsp --supercell 0 1 1 -o c.extxyz": "supercell",
-    "build nzsp --supercell 2x1x1 -o c.extxyz": "takes 3 whole numbers with spaces between, not '2x1x1'",
+    "build nzsp --supercell 2x1 -o c.extxyz": "takes 3 whole numbers with spaces between, not '2x1'",
     "build nzsp --order random --zn=0,25 -o c.extxyz": "--zn takes a number, not '0,25'; leave units out",
     "build nzsp --order random --zn 3 -o c.extxyz": "zn",
     "build nzsp -o c.pdbx": "c.pdbx",

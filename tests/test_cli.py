@@ -10,6 +10,7 @@ import sys
 import pytest
 import typer
 
+from atomflow.cell import read_cell
 from atomflow.cli.main import VERBS, run
 
 #: one short name, one long name, wherever they stand
@@ -92,3 +93,10 @@ def test_a_number_of_threads_that_is_none():
     code = "from atomflow.cli.loading import set_threads; set_threads(None)"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "OMP_NUM_THREADS=4,2 is not one number" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("written", [["2", "1", "1"], ["2,1,1"], ["2x1x1"]])
+def test_repeats_are_written_in_any_of_three_ways(written, tmp_path, capsys):
+    out = tmp_path / "cell.extxyz"
+    assert run(["build", "phase", "NVCP", "--supercell", *written, "-o", str(out), "--json"]) == 0
+    assert read_cell(out).provenance["parameters"]["supercell"] == [2, 1, 1]

@@ -186,7 +186,7 @@ def test_wrong_input_is_one_line(tmp_path, capsys):
     cell, base = str(tmp_path / "ar.extxyz"), ["-p", "lennard-jones-argon", "-o", str(tmp_path / "out")]
     named = str(tmp_path / "v.extxyz")
     for arguments, words in [
-        (["phonon", cell, *base, "--supercell", "2x2"], "write it like 1,2,2"),
+        (["phonon", cell, *base, "--supercell", "2x2"], "'--supercell' requires 3 arguments"),
         (["phonon", str(tmp_path / "none"), *base], "there is no file"),
         (["hop", cell, *base, "--from", "Na1", "--to", "Na2"], "has no list of Na sites"),
         (["hop", cell, *base, "--from", "Na1", "--to", "Na2", "--vibrating-a", "-1"], "zero or more"),

@@ -102,9 +102,15 @@ def test_one_run_is_no_two_seeds(tmp_path):
         with pytest.raises(InputError, match="is given twice: it would count as two independent seeds"):
             analyze(twice)
     shutil.copytree(folder, tmp_path / "copy")
-    assert any("the same trajectory twice" in text for text in analyze([folder, tmp_path / "copy"]).warnings)
+    for copy in (tmp_path / "copy", exported(folder, tmp_path / "run.extxyz")):
+        assert any("are the same trajectory" in text for text in analyze([folder, copy]).warnings)
     other = write_run(tmp_path / "other", 2)
-    assert not any("twice" in text for text in analyze([folder, other]).warnings)
+    assert not any("same trajectory" in text for text in analyze([folder, other]).warnings)
+
+
+def test_a_run_that_is_not_done_says_so(tmp_path):
+    assert any("is stopped at 60 frames" in text for text in
+               analyze(write_run(tmp_path / "run", 1, frames=60, state="stopped")).warnings)
 
 
 def test_the_export_of_a_ramp_is_still_one_and_of_a_run_without_rows_has_none(tmp_path):

@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run the command line and return its exit code."""
-    argv = [re.sub(r"^--output(?=$|=)", "--out", word) for word in argv]  # its former name
+    argv = _three([re.sub(r"^--output(?=$|=)", "--out", word) for word in argv])  # its former name
     try:
         result = typer.main.get_command(app).main(args=argv, prog_name="atomflow", standalone_mode=False)
         return result if isinstance(result, int) else EXIT_DONE
@@ -111,6 +111,16 @@ def run(argv: list[str]) -> int:
         if os.environ.get("ATOMFLOW_TRACEBACK"):
             raise
         return _explain(error, argv)
+
+
+def _three(argv: list[str]) -> list[str]:
+    """Repeats and Miller indices may be written 2,1,1 and 2x1x1 as well as 2 1 1."""
+    words: list[str] = []
+    for word in argv:
+        before = words[-1] if words else ""
+        three = before in ("--supercell", "--plane") and re.fullmatch(r"(-?\d+)([,x])(-?\d+)\2(-?\d+)", word)
+        words += three.group(1, 3, 4) if three else [word]
+    return words
 
 
 def _explain(error: Exception, argv: list[str]) -> int:

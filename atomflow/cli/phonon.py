@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust
-from atomflow.errors import InputError
 
 if TYPE_CHECKING:
     from atomflow.lattice import PhononResult
@@ -21,7 +20,8 @@ def phonon(
     cell: Annotated[Path, typer.Argument(help="Cell relaxed with the same potential (atomflow relax --fmax 0.001).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for phonons.json, bands.png, dos.csv.")],
     potential: Potential = None,
-    supercell: Annotated[str | None, typer.Option(help="Repeats, like 1,2,2; up to 10 Å if not given.")] = None,
+    supercell: Annotated[tuple[int, int, int] | None, typer.Option(
+        metavar="A B C", help="Repeats along a, b and c; up to 10 Å if not given.")] = None,
     displacement_a: Annotated[float, typer.Option(help="Displacement in Å.")] = 0.01,
     temperature: Annotated[float, typer.Option("--temperature", "-T", help="For the heat capacity, K.")] = 298.15,
     device: Device = "auto",
@@ -43,7 +43,6 @@ def phonon(
     from atomflow.cli.loading import load_potential, set_threads
 
     start = read_cell(cell)
-    repeats = _repeats(supercell)
     make_folder(out)
     set_threads(threads)
     from atomflow.lattice import phonons
@@ -54,21 +53,12 @@ def phonon(
         if done == of or done % 10 == 0:
             output.say(f"displacement {done} of {of}")
 
-    result = phonons(start, chosen, repeats, displacement_a, temperature_K=temperature, progress=progress)
+    result = phonons(start, chosen, supercell, displacement_a, temperature_K=temperature, progress=progress)
     _write(result, out)
     if json_:
         output.emit_json(result)
         return
     output.show(result.text())
-
-
-def _repeats(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--supercell {text} is not three whole numbers; write it like 1,2,2") from None
 
 
 def _write(result: PhononResult, out: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,18 @@ from atomflow.transport.displacement import Displacements
 
 #: Å without an atom, between planes: more than any pore of these materials.
 _EMPTY_A = 6.0
+#: Å, below which no atom of a run has moved; far above what formats round to.
+_STILL_A = 0.01
 
 
 def about_pool(opened: list[Any]) -> list[str]:
     """What stands in the way of taking run folders as seeds of one run at one temperature, in words."""
     notes = [f"{ramp}: D is of no one temperature" for ramp in map(temperature_ramp, opened) if ramp]
-    seen: dict[str, str] = {}
-    for item in opened:
-        again = json.dumps([settings(item), (item.cell_summary or {}).get("sha256"), item.potential], default=str)
-        if settings(item).get("seed") is not None and again in seen:
-            notes.append(f"{seen[again]} and {item.source} have one seed, cell, potential and settings: the same "
-                         "trajectory twice, whose errors come out too small")
-        seen.setdefault(again, str(item.source))
+    notes += [f"{item.source} is {item.state} at {item.n_frames} frames: what is said is of these"
+              for item in opened if getattr(item, "state", "done") != "done"]
+    moved = [item.positions_A(item.n_frames - 1, item.n_frames)[0] - item.positions_A(0, 1)[0] for item in opened]
+    notes += [f"{one.source} and {other.source} are the same trajectory: the errors come out too small"
+              for (one, a), (other, b) in combinations(zip(opened, moved, strict=True), 2) if _same_path(a, b)]
     summaries = [item.cell_summary or {} for item in opened if hasattr(item, "manifest")]
     cells = {summary.get("sha256") for summary in summaries}
     if len(cells) > 1:
@@ -36,6 +36,12 @@ def about_pool(opened: list[Any]) -> list[str]:
                      "Å³): right for snapshots of one structure, wrong for structures that differ (Si/P order, "
                      "glasses, volumes), each of which has a D of its own")
     return list(dict.fromkeys(notes))
+
+
+def _same_path(moved_A: np.ndarray, also_A: np.ndarray) -> bool:
+    """Whether every atom ends as far from where it began in both: no two runs that are independent do that."""
+    return bool(moved_A.shape == also_A.shape and np.abs(moved_A).max() > _STILL_A
+                and np.abs(moved_A - also_A).max() < _STILL_A)
 
 
 def held_still(opened: list[Any], species: str) -> list[str]:
