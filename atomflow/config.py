@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -31,6 +32,13 @@ class StrictModel(pydantic.BaseModel):
         """A copy with some keys changed, checked as a new one is."""
         return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | changes)
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What differs from the defaults: dozens of keys hide it."""
+        for name, known in type(self).model_fields.items():
+            value = getattr(self, name)
+            if known.is_required() or value != known.get_default(call_default_factory=True, validated_data={}):
+                yield name, value
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Refused with the way to what is wanted: a configuration never changes."""
         if name.startswith("_"):
@@ -38,7 +46,8 @@ class StrictModel(pydantic.BaseModel):
         kind, known = type(self).__name__, set(type(self).model_fields)
         if name not in known:
             raise InputError(f"{kind} has no '{name}'{nearest(name, known)}")
-        raise InputError(f"{kind} cannot be changed; make another: config = config.with_({name}={said(value)})")
+        shown = repr(value) if len(repr(value)) < 40 else "..."
+        raise InputError(f"{kind} cannot be changed; make another: config = config.with_({name}={shown})")
 
     #: pydantic: validating data (a file, say) does not go through ``__init__``; :func:`parse` has its own words for it
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

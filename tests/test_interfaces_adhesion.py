@@ -95,7 +95,7 @@ def test_the_parts_of_real_interfaces_are_found():
 def test_adhesion_needs_two_parts(potential, tmp_path, capsys):
     from atomflow.interfaces.separation import adhesion
 
-    with pytest.raises(InputError, match="not a bare boundary"):
+    with pytest.raises(InputError, match="of two parts, and this cell names none"):
         adhesion(slab(), potential)
     only = Cell([18] * 4, BASIS_A, np.eye(3) * A_A, np.full(4, "metal"))
     with pytest.raises(InputError, match="one part only"):

@@ -121,6 +121,12 @@ def test_a_mistake_is_one_line_that_says_what_is_wanted(number, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_configuration_shows_what_differs_from_its_defaults():
+    assert repr(CONFIG) == "MDConfig(temperature_K=40.0, time_ps=0.02)"
+    assert repr(CONFIG.with_(seed=3, ensemble="npt")) == (
+        "MDConfig(ensemble='npt', temperature_K=40.0, time_ps=0.02, seed=3)")
+
+
 def test_a_configuration_with_other_values_is_another():
     warm = CONFIG.with_(temperature_K=60)
     assert (warm.temperature_K, warm.time_ps, CONFIG.temperature_K) == (60, 0.02, 40)

@@ -160,7 +160,11 @@ def parts_of(cell: Cell) -> list[Part]:
         named = [("grain a", n < n_a), ("grain b", (n >= n_a) & (n < grains))]
         named += [(f"film {k + 1}", (n >= grains + k * each) & (n < grains + (k + 1) * each)) for k in range(films)]
     else:
-        n_a = boundary_facts(cell)["atoms_of_grain_a"]
+        try:
+            n_a = boundary_facts(cell)["atoms_of_grain_a"]
+        except InputError:
+            raise InputError("adhesion is of two parts, and this cell names none: build contact, sealed or boundary "
+                             "makes one, and extxyz keeps what tells the parts apart") from None
         named = [("grain a", n < n_a), ("grain b", n >= n_a)]
     if any(not mask.any() for _, mask in named):
         raise InputError("the cell has one part only; adhesion needs a metal, a film or a second grain")

@@ -58,11 +58,11 @@ class MDConfig(StrictModel):
     temperature_end_K: float | None = pydantic.Field(default=None, gt=0, le=20000)
     time_ps: float = pydantic.Field(gt=0)
     equilibration_ps: float = pydantic.Field(default=0.0, ge=0)
-    timestep_fs: float = pydantic.Field(default=2.0, gt=0, le=20)
+    timestep_fs: float = pydantic.Field(default=2.0, ge=0.01, le=20)
     thermostat: Literal["bussi", "langevin", "nose-hoover"] = "bussi"
     thermostat_time_fs: float = pydantic.Field(default=500.0, gt=0)
     equilibration_friction_per_ps: float = pydantic.Field(default=10.0, gt=0)
-    pressure_GPa: float = 0.0
+    pressure_GPa: float = pydantic.Field(default=0.0, ge=-100, le=1000)
     barostat: Literal["anisotropic", "isotropic"] = "anisotropic"
     barostat_time_fs: float = pydantic.Field(default=2000.0, gt=0)
     compressibility_per_GPa: float = pydantic.Field(default=0.01, gt=0)

@@ -33,6 +33,8 @@ _FUSED = 0.5
 #: A step moves no atom farther than this, in Å, and less far while a force in eV/Å is larger than that: a long step
 #: out of a crowded packing can land where no potential was trained.
 _LONGEST, _LONGEST_WHILE_CROWDED, _CROWDED = 0.2, 0.05, 2.0
+#: Forces in eV/Å beyond which no structure is near a minimum, whatever it is for: a wrong unit.
+_NO_MINIMUM = 10.0
 #: (step, energy_eV, largest force in eV/Å)
 Report = Callable[[int, float, float], None]
 
@@ -96,6 +98,8 @@ def relax(
     check_cell_given(cell)
     check_potential_given(potential)
     check_positive("fmax_eV_per_A (--fmax)", fmax_eV_per_A)
+    if fmax_eV_per_A > _NO_MINIMUM:
+        raise InputError(f"fmax_eV_per_A (--fmax) of {fmax_eV_per_A:g} eV/Å is no minimum; 0.02 is usual")
     if max_steps < 1:
         raise InputError(f"relaxation needs at least one step, not {max_steps}")
     potential.check_elements(cell.numbers)

@@ -140,7 +140,6 @@ def open_all(trajectories: Any) -> list[Any]:
         raise InputError("there is nothing to analyze: the list of trajectories is empty")
     from atomflow import runs
 
-    _check_different(items)
     for item in items:
         if isinstance(item, (str, Path)) and (Path(item) / "campaign.json").is_file():
             raise InputError(f"{item} is the folder of a campaign: transport.analyze_campaign({str(item)!r}) takes it")
@@ -152,17 +151,16 @@ def open_all(trajectories: Any) -> list[Any]:
         if not hasattr(item, "positions_A"):
             raise InputError(f"{said(item)} is no trajectory; give a path, runs.open_run(...) or "
                              "runs.open_trajectory(...)")
+    _check_different(opened)
     return opened
 
 
 def _check_different(items: list[Any]) -> None:
     """The same run twice would halve the variance without a new fact."""
-    names = [str(getattr(item, "source", item)) for item in items]
-    places = [str(Path(name).resolve()) if Path(name).exists() else id(item)
-              for name, item in zip(names, items, strict=True)]
+    places = [str(Path(item.source).resolve()) if Path(item.source).exists() else id(item) for item in items]
     for index, place in enumerate(places):
         if place in places[:index]:
-            raise InputError(f"{names[index]} is given twice: it would count as two independent seeds")
+            raise InputError(f"{items[index].source} is given twice: it would count as two independent seeds")
 
 
 def similar(one_K: float | None, other_K: float | None) -> bool:
