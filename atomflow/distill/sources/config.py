@@ -143,8 +143,8 @@ class Warm(StrictModel):
     where the ions are.
     """
 
-    temperatures_K: tuple[Positive, ...] = (300.0, 450.0, 600.0)
-    time_ps: Positive = 1.0
+    temperatures_K: tuple[Positive, ...] = (450.0, 600.0, 900.0)
+    time_ps: Positive = 2.0
     timestep_fs: Positive = 2.0
     look_every_fs: Positive = 20.0
 
