@@ -8,8 +8,9 @@ import pytest
 from md_toys import argon, lennard_jones
 from test_quench import config as quench_config
 
-from atomflow import impedance, lattice, md, order, potentials, quench, runs
+from atomflow import impedance, lattice, md, order, potentials, quench, runs, transport
 from atomflow.cell import Cell
+from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.interfaces.comparison import Comparison, Row
 from atomflow.interfaces.energy import InterfaceEnergy
@@ -71,21 +72,26 @@ def test_a_relaxation_and_its_potential_are_shown_in_a_few_lines():
 
 
 def test_a_run_is_a_few_lines_and_still_its_manifest(tmp_path):
-    result = md.run(argon(1, 5.3), lennard_jones(), md.MDConfig(temperature_K=40, time_ps=0.2), tmp_path / "run")
+    result = md.run(argon(1, 5.3), lennard_jones(), md.MDConfig(temperature_K=40, time_ps=0.4), tmp_path / "run")
     lines = str(result).splitlines()
     sha = result["potential"]["sha256"][:12]
-    assert lines[0] == f"done: 11 frames, 0.2 ps of Ar4 at 40 K with lennard-jones-argon ({sha}, float64)"
+    assert lines[0] == f"done: 21 frames, 0.4 ps of Ar4 at 40 K with lennard-jones-argon ({sha}, float64)"
     assert lines[1].startswith("temperature: ")
     assert " ± " in lines[1]
     assert f"folder: {tmp_path / 'run'}" in lines
     assert repr(result) == f"<RunResult: {lines[0]}>"
     assert len(lines) <= 9
-    assert result.open().n_frames == 11
+    assert result.open().n_frames == 21
     assert result.summary is result["summary"]
     plain = json.loads((tmp_path / "run" / "run.json").read_text())
     assert dict(result) == plain == json.loads(json.dumps(result)) == runs.open_run(result.folder).manifest
     assert copy.deepcopy(result).folder == result.folder
-    assert md.resume(tmp_path / "run").text() == result.text()
+    assert md.resume(result).text() == result.text()
+    assert runs.open_run(result).n_frames == runs.open_trajectory(result).n_frames == 21
+    assert order.measure(result, pairs=["Ar-Ar"]).to_json()
+    assert transport.analyze(result, species="Ar").n_frames == 21
+    with pytest.raises(InputError, match=r"auto, cell, none or elements like \['Zr', 'P'\], not 3"):
+        transport.analyze(result, species="Ar", framework=3)
     result.warnings.extend(f"word {k}" for k in range(5))
     assert str(result).splitlines()[-2:] == ["warning: word 2", "and 2 more warnings, in ['warnings']"]
 
@@ -98,6 +104,7 @@ def test_a_quench_is_a_few_lines_and_still_its_manifest(tmp_path):
     assert len(lines) <= 10
     assert result == json.loads((tmp_path / "glass" / "quench.json").read_text())
     assert quench.resume(tmp_path / "glass").text() == result.text()
+    assert order.measure(result, pairs=["Ar-Ar"]).to_json()
     assert result.acceptance == ""  # argon is no zinc borate
 
 

@@ -94,6 +94,7 @@ MISTAKES = [
     (lambda p, d: runs.open_trajectory([ATOMS] * 3, 20.0, 80.0).positions_A(0, 2, "Ar"), "a mask, like run.symbols =="),
     (lambda p, d: transport.analyze("x", species=11), "the symbol of one element, like 'Na', not 11"),
     (lambda p, d: transport.analyze("x", discard_ps="2 ps"), "discard_ps is a number of ps, not '2 ps'"),
+    (lambda p, d: transport.analyze("x", memory_MB="1GB"), "memory_MB must be a positive number, not '1GB'"),
     (lambda p, d: transport.analyze_campaign(None), "the folder of a campaign must be a path, not None"),
     (lambda p, d: runs.open_run(None), "a run folder must be a path, not None"),
     (lambda p, d: runs.open_trajectory(5), "a path or a list of ASE atoms, not 5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def open_source(what: Any, n_frames: int = FRAMES, discard_ps: float = 0.0) -> S
         raise InputError(f"at least one frame is needed, not {n_frames}")
     if discard_ps < 0:
         raise InputError(f"discard_ps must not be negative, not {discard_ps:g}")
-    if isinstance(what, (str, Path)):
+    if isinstance(what, (str, os.PathLike)):
         what = _open(Path(what))
     if not isinstance(what, Cell) and not hasattr(what, "n_frames"):
         raise InputError(f"order is measured of a cell, a trajectory or a path, not of {said(what)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -133,7 +134,7 @@ def accept_glass(what: Any, region: str | None = None, **options: Any) -> Accept
 def film_region(what: Any) -> str | None:
     """``glass`` where that is one region among others, else None: then all atoms are the glass."""
     first = what[0] if isinstance(what, (list, tuple)) else what
-    if isinstance(first, (str, Path)):
+    if isinstance(first, (str, os.PathLike)):
         first = replicas_in(Path(first))[0]
     regions = set(open_source(first, 1).regions.tolist())
     return FILM if FILM in regions and len(regions) > 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,8 @@ def measure(
         InputError: nothing to look at, or elements, pairs, regions that are not there.
     """
     given = what if isinstance(what, (list, tuple)) else [what]
-    replicas = [one for item in given for one in (replicas_in(Path(item)) if isinstance(item, (str, Path)) else [item])]
+    replicas = [one for item in given
+                for one in (replicas_in(Path(item)) if isinstance(item, (str, os.PathLike)) else [item])]
     sources = [open_source(item, n_frames, discard_ps) for item in replicas]
     if not sources:
         raise InputError("there is nothing to look at: the list is empty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from atomflow.runs.trajectory import Trajectory
 
 
 def open_trajectory(
-    path: str | Path | Sequence[Any],
+    path: str | os.PathLike[str] | Sequence[Any],
     frame_interval_fs: float | None = None,
     temperature_K: float | None = None,
     format: str | None = None,
@@ -41,8 +42,8 @@ def open_trajectory(
     for name, value in (("--frame-interval-fs", frame_interval_fs), ("--temperature", temperature_K)):
         if value is not None:
             check_positive(name, value)
-    if isinstance(path, (str, Path)):
-        place = Path(path)
+    if isinstance(path, (str, os.PathLike)):
+        path = place = Path(path)
         folder = place.parent if place.name in (MANIFEST, TRAJECTORY) else place
         if (folder / MANIFEST).is_file() or (folder / CHAIN).is_file():
             run = open_run(folder)

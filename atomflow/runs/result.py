@@ -39,6 +39,10 @@ class Manifest(Shown, dict[str, Any]):
     def warnings(self) -> list[str]:
         return self["warnings"]
 
+    def __fspath__(self) -> str:
+        """The folder: a result goes wherever a path to one does."""
+        return str(self.folder)
+
     def to_json(self) -> dict[str, Any]:
         return dict(self)
 

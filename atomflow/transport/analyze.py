@@ -85,7 +85,8 @@ def analyze(
     check_positive("the hop length", hop_length_A)
     if charge_e == 0:
         raise InputError("the charge of the ion must not be zero: it is for the conductivity")
-    if not memory_MB >= 1:
+    check_positive("memory_MB", memory_MB)
+    if memory_MB < 1:
         raise InputError(f"memory_MB must be at least 1, not {memory_MB:g}")
     opened = open_all(trajectories)
     share = memory_MB / len(opened)

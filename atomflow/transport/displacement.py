@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from atomflow.errors import InputError, nearest
+from atomflow.errors import InputError, nearest, said
 from atomflow.units import FS_PER_PS
 
 MIN_FRAMES = 20
@@ -212,6 +212,8 @@ def _reference(
     if framework == "auto":
         names = sorted({str(s) for s in symbols[~mobile]})
         return np.where(mobile, 0.0, masses), f"the framework ({', '.join(names)}), mass-weighted", True
+    if not isinstance(framework, (str, list, tuple)):
+        raise InputError(f"framework is auto, cell, none or elements like ['Zr', 'P'], not {said(framework)}")
     names = [framework] if isinstance(framework, str) else [str(name) for name in framework]
     missing = [name for name in names if name not in set(symbols.tolist())]
     if missing or species in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -141,9 +142,9 @@ def open_all(trajectories: Any) -> list[Any]:
     from atomflow import runs
 
     for item in items:
-        if isinstance(item, (str, Path)) and (Path(item) / "campaign.json").is_file():
+        if isinstance(item, (str, os.PathLike)) and (Path(item) / "campaign.json").is_file():
             raise InputError(f"{item} is the folder of a campaign: transport.analyze_campaign({str(item)!r}) takes it")
-    opened = [runs.open_trajectory(item) if isinstance(item, (str, Path)) else item for item in items]
+    opened = [runs.open_trajectory(item) if isinstance(item, (str, os.PathLike)) else item for item in items]
     for item in opened:
         if hasattr(item, "get_positions"):
             raise InputError("ASE atoms are frames of one trajectory: runs.open_trajectory(images, "
