@@ -45,6 +45,9 @@ def test_the_error_is_printed_in_json_pooled_and_known_of_a_campaign(tmp_path, c
     words = f"{KELVIN.mean():.1f} ± {one.temperature_error_K:.1f} K"
     assert f"600 K (measured {words})" in str(one)
     assert any(f"the atoms were at {words} on average" in text for text in one.warnings)
+    assert not any("chance" in text for text in one.warnings)  # 30 K off, and four standard errors
+    near = analyze(write_run(tmp_path / "near", 3, mean_temperature=600 + 2 * (KELVIN - 622)))
+    assert any("by chance" in text for text in near.warnings)
     assert command(["analyze", str(folders[0]), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["temperature_error_K"] == pytest.approx(one.temperature_error_K)
     assert f"{KELVIN.mean():.1f} ± {two.temperature_error_K:.1f}" in str(analyze_campaign(tmp_path))

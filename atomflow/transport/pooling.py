@@ -17,6 +17,8 @@ from atomflow.transport.displacement import Displacements
 
 #: Å without an atom, between planes: more than any pore of these materials.
 _EMPTY_A = 6.0
+#: A mean nearer to its target than so many of its standard errors may be there by chance.
+_CHANCE = 3.0
 #: Å, below which no atom of a run has moved; far above what formats round to.
 _STILL_A = 0.01
 
@@ -112,9 +114,10 @@ def temperature_of(opened: list[Any], discard_ps: float = 0.0) -> Temperature:
     error = float(np.linalg.norm(errors) / len(opened)) if mean and len(errors) == len(opened) else None
     warnings = []
     if target and mean and abs(mean / target - 1) > 0.02:
+        chance = " (so short a run may be by chance)" if error and abs(mean - target) < _CHANCE * error else ""
         warnings.append(f"the atoms were at {with_error(mean, error, '.0f')} K on average, "
-                        f"{100 * (mean / target - 1):+.1f} % off the target of {target:g} K; the measured temperature "
-                        "is used")
+                        f"{100 * (mean / target - 1):+.1f} % off the target of {target:g} K{chance}; the measured "
+                        "temperature is used")
     return Temperature(target, mean, error, warnings)
 
 
