@@ -74,7 +74,7 @@ STEPS = (
     Step("crystal", "build nzsp --order ordered -o crystal.extxyz"),
     Step("relax cell and atoms", "relax crystal.extxyz -p {p} --cell-too --fmax 0.02 --dtype float64 "
                                  "-o relaxed.extxyz"),
-    Step("phonons", "phonon relaxed.extxyz -p {p} --supercell 1,1,1 -o phonons", "phonons/bands.png"),
+    Step("phonons", "phonon relaxed.extxyz -p {p} --supercell 1 1 1 -o phonons", "phonons/bands.png"),
     Step("hop", "hop relaxed.extxyz -p {p} --from mid --to Na2 --vacancy --images 3 --fmax 0.1 --vibrating-a 3 -o hop",
          "hop/barrier.png"),
     Step("reactivity", "reactivity --pair NZSP ZBO -p {p} --fmax 0.1 -o reactivity", "reactivity/reactivity.png"),
