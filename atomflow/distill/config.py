@@ -64,7 +64,7 @@ class StudentConfig(StrictModel):
     stress_weight: float = Field(1.0, ge=0)
     batch_size: int = Field(4, ge=1)
     optimizer: Literal["soap", "adam"] = "soap"
-    learning_rate: float = Field(0.03, gt=0)
+    learning_rate: float = Field(0.05, gt=0)
     learning_rate_decay: float = Field(0.94, gt=0, le=1)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     epochs: int = Field(60, ge=1)
