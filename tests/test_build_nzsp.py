@@ -361,7 +361,7 @@ def test_the_check_command_refuses_a_broken_cell(tmp_path, capsys):
         (["--supercell", "0", "1", "1"], "from 1 up"),
         (["--supercell", "2", "1"], "requires 3"),
         (["--supercell", "1000", "1000", "1000"], "is the most"),
-        (["--supercell", "a", "1", "1"], "valid integer"),
+        (["--supercell", "a", "1", "1"], "whole numbers"),
         (["--order", "randm"], "'order'"),
         (["--phase", "cubic"], "'phase'"),
         (["--cell", "pbe"], "'cell'"),
