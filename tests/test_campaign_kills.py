@@ -152,7 +152,7 @@ def compare(tmp_path, monkeypatch, kills, **changes):
 
 
 def test_a_few_random_kills_lose_and_double_nothing(tmp_path, monkeypatch):
-    hits = compare(tmp_path, monkeypatch, 6, seeds=4, md={**SHORT, "time_ps": 1.0})
+    hits = compare(tmp_path, monkeypatch, 6, seeds=4, md={**SHORT, "time_ps": 3.0})
     assert sum(task != "driver" for task, _ in hits) >= 3
 
 
