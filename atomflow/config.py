@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 import pydantic
 import yaml
@@ -113,26 +113,27 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def _known_keys(model: type[pydantic.BaseModel], path: tuple[Any, ...]) -> set[str]:
-    """Field names of the (nested) model in which the key at ``path`` stands."""
-    current: Any = model
+    """Field names of the (nested) model in which the key at ``path`` stands; of several, of the kind named there."""
+    inside = [model]
     for part in path[:-1]:
-        if isinstance(part, int):
-            continue
-        fields = getattr(current, "model_fields", {})
-        if part not in fields:
-            continue
-        current = _model_inside(fields[part].annotation) or current
-    return set(getattr(current, "model_fields", {}))
+        kinds = [one for one in inside if part in _kinds_of(one)] if len(inside) > 1 else []
+        fields = inside[0].model_fields
+        if kinds:
+            inside = kinds
+        elif part in fields:
+            inside = _models_inside(fields[part].annotation) or inside
+    return set(inside[0].model_fields)
 
 
-def _model_inside(annotation: Any) -> type[pydantic.BaseModel] | None:
+def _kinds_of(model: type[pydantic.BaseModel]) -> tuple[Any, ...]:
+    """The values of its ``kind``, by which models that may stand in one place are told apart."""
+    return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+
+
+def _models_inside(annotation: Any) -> list[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_inside(argument)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [one for argument in getattr(annotation, "__args__", ()) for one in _models_inside(argument)]
 
 
 def _one_line(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> str:

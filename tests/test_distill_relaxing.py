@@ -8,6 +8,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from atomflow import md, potentials
 from atomflow.cell import Cell
+from atomflow.cli.main import run
 from atomflow.config import parse
 from atomflow.distill.config import SampleConfig
 from atomflow.distill.sample import _how_far, sample
@@ -131,3 +132,12 @@ def test_zinc_borate_packings_come_to_rest_with_the_shipped_student():
 def test_what_is_left_is_said_of_the_source_that_runs():
     assert _how_far(0, 4, 1, 30.0).startswith("0 of 4 systems, 1 frames; it can be said after the first")
     assert _how_far(2, 6, 10, 60.0) == "2 of 6 systems, 10 frames, 2.0 min left of this source if all are alike"
+
+
+def test_a_key_of_another_kind_of_source_is_no_hint_for_this_kind(tmp_path, capsys):
+    path = tmp_path / "s.yaml"
+    path.write_text("name: a\nseed: 1\nsources:\n  - {kind: relaxing, systems: 1, potential: atomflow-nzsp-0}\n")
+    assert run(["potential", "sample", str(path), "-o", str(tmp_path / "pool")]) == 2
+    said = capsys.readouterr().err
+    assert "unknown key 'sources.0.relaxing.systems'" in said
+    assert "did you mean 'systems'" not in said

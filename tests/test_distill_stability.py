@@ -167,3 +167,31 @@ def test_the_command_says_what_stands_without_running(tmp_path, capsys):
     assert "2 x 0.00" in capsys.readouterr().out
     assert run([*command[:4], str(tmp_path / "no" / "w")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_shift_of_a_melting_packings_conserved_energy_goes_with_the_square_of_the_step(tmp_path):
+    """So the fall of a melt's first picosecond is the integrator's, not the potential's (docs/distill.md)."""
+    from atomflow import md
+    from atomflow.build.glass import build_glass
+    from atomflow.md.packing import run_packed
+    from atomflow.md.runner import MDJob
+
+    student = potentials.load("atomflow-nzsp-zbo", device="cpu")
+    cells = [md.relax(build_glass(units=4, seed=s), student, fmax_eV_per_A=1.0, max_steps=60)[0] for s in range(1, 7)]
+    shifts_meV = {}
+    for step_fs in (1.0, 0.5):
+        jobs = []
+        for k, cell in enumerate(cells, start=1):
+            config = md.MDConfig(temperature_K=2500, time_ps=0.4, equilibration_ps=0.05, timestep_fs=step_fs, seed=k,
+                                 thermostat_time_fs=200.0, frame_interval_fs=100.0, thermo_interval_fs=5.0)
+            jobs.append(MDJob(cell, config, tmp_path / f"{step_fs}-{k}", {}))
+        run_packed(jobs, student, len(jobs), lambda *_: None, quiet)
+        rows = [runs.open_run(job.folder).thermo() for job in jobs]
+        shifts_meV[step_fs] = [1000 * (row["conserved_energy_eV"][row["time_fs"] > 350].mean()
+                                       - row["conserved_energy_eV"][row["time_fs"] < -30].mean()) / len(cells[0])
+                               for row in rows]
+    ratio = np.mean(shifts_meV[1.0]) / np.mean(shifts_meV[0.5])
+    print({step: np.round(shifts, 3) for step, shifts in shifts_meV.items()}, ratio)
+    assert np.mean(shifts_meV[1.0]) < -0.3
+    assert 2.5 < ratio < 6

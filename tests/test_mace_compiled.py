@@ -240,7 +240,7 @@ def test_without_numba_the_other_way_gives_the_same(monkeypatch, small):
     assert potential.arrays is None
     assert potential.shorter is not None
     plain = evaluate(potential, small)
-    np.testing.assert_allclose(plain.energy_eV, with_numba.energy_eV, rtol=1e-13)
+    np.testing.assert_allclose(plain.energy_eV, with_numba.energy_eV, rtol=1e-13, atol=0)
     np.testing.assert_allclose(plain.forces_eV_per_A, with_numba.forces_eV_per_A, rtol=0, atol=1e-11)
 
 

@@ -104,7 +104,7 @@ def test_a_batch_of_two_systems_equals_each_alone(double, small, nzsp):
 def test_a_skin_of_edges_beyond_the_cutoff_changes_nothing(double, small):
     tight, loose = evaluate(double, small), evaluate(double, small, skin_A=1.5)
     scale = float(tight.forces_eV_per_A.abs().max())
-    np.testing.assert_allclose(loose.energy_eV, tight.energy_eV, rtol=1e-13)
+    np.testing.assert_allclose(loose.energy_eV, tight.energy_eV, rtol=1e-13, atol=0)
     np.testing.assert_allclose(loose.forces_eV_per_A, tight.forces_eV_per_A, rtol=0, atol=1e-12 * scale)
 
 
@@ -128,7 +128,7 @@ def test_the_shorter_way_through_a_scalar_mace_is_the_model(changes, small, nzsp
     assert potential.shorter is not None
     whole = replace(potential, shorter=None)
     ours, theirs = evaluate(potential, small, nzsp), evaluate(whole, small, nzsp)
-    np.testing.assert_allclose(ours.energy_eV, theirs.energy_eV, rtol=1e-13)
+    np.testing.assert_allclose(ours.energy_eV, theirs.energy_eV, rtol=1e-13, atol=0)
     scale = float(theirs.forces_eV_per_A.abs().max())
     np.testing.assert_allclose(ours.forces_eV_per_A, theirs.forces_eV_per_A, rtol=0, atol=1e-12 * scale)
     np.testing.assert_allclose(ours.stress_eV_per_A3, theirs.stress_eV_per_A3, rtol=1e-8, atol=1e-14)
@@ -275,4 +275,4 @@ def test_evaluate_cells_takes_systems_of_different_size(small):
     answer = evaluate_cells(argon, *([getattr(s, name) for s in systems] for name in ("numbers", "positions")),
                             [s.cell.array for s in systems])
     assert float(answer.energy_eV[1]) == pytest.approx(2 * float(answer.energy_eV[0]), rel=1e-12)
-    np.testing.assert_allclose(answer.stress_eV_per_A3[0], answer.stress_eV_per_A3[1], rtol=1e-10)
+    np.testing.assert_allclose(answer.stress_eV_per_A3[0], answer.stress_eV_per_A3[1], rtol=1e-10, atol=0)

@@ -39,7 +39,7 @@ class StudentConfig(StrictModel):
     brings a student nearer to its teacher and slows it down several times on a CPU, where scalars take a shorter way.
     ``committee`` trains so many members, each with a seed and a validation split of its own; how far they disagree is
     the student's doubt.
-    ``optimizer``: SOAP reaches in a few passes what takes Adam many (docs/distill.md). The student is the mean of the
+    ``optimizer``: SOAP needs fewer passes than Adam (measured in docs/distill.md). The student is the mean of the
     weights along the training, each step's worth ``ema_decay`` of the next one's.
     ``repulsion`` adds the repulsion of nuclei below the distances of the training set to the trained student; training
     itself runs without it.

@@ -18,6 +18,7 @@ import torch
 
 from atomflow import potentials
 from atomflow.build.nzsp import build_nzsp
+from atomflow.errors import InputError
 from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.edges import build_edges
 
@@ -33,7 +34,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     keep_freed_memory()
-    potential = potentials.load(given.potential, device="cpu", dtype=given.dtype)
+    try:
+        potential = potentials.load(given.potential, device="cpu", dtype=given.dtype)
+    except InputError as error:
+        parser.error(str(error))
+    if getattr(potential, "arrays", None) is None:
+        parser.error(f"{given.potential} has no compiled way: it takes numba, and a MACE with scalar features")
     without = replace(potential)
     without.__dict__["arrays"] = None
     atoms = build_nzsp(order="ordered").to_ase().repeat((given.repeat, 1, 1))
@@ -47,6 +53,7 @@ def main() -> None:
             call()
             if turn >= 5:
                 times[name].append(clock() - start)
+    print(f"{atoms.get_chemical_formula()}, ordered C2/c; {potential}")
     for name, own in times.items():
         low, middle, high = 1e3 * np.percentile(own, (5, 50, 95))
         print(f"{name}: {middle:.2f} ms a force call of {len(atoms)} atoms (5 to 95 %: {low:.2f} to {high:.2f})")
