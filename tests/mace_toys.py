@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from atomflow.potentials.mace_import import mace_module
+from atomflow.potentials.mace.imports import mace_module
 
 ELEMENTS = [5, 8, 11, 14, 15, 30, 40]
 R_MAX = 4.5
@@ -43,7 +43,7 @@ def make_mace(seed=0, max_ell=1, **changes):
 
 def tiny_files(folder, count, **changes):
     """Portable files of so many tiny models in single precision: one built, the others with its weights disturbed."""
-    from atomflow.potentials.mace_files import save_portable
+    from atomflow.potentials.mace.files import save_portable
 
     files = [save_portable(make_mace(0, **changes).to(torch.float32), folder / "tiny-0.mace.npz")]
     with np.load(files[0], allow_pickle=False) as archive:
@@ -59,9 +59,9 @@ def built_once():
 
     What is in the file is read, checked and put into the copy as ever.
     """
-    from atomflow.potentials import mace_files
+    from atomflow.potentials.mace import files
 
-    build, built = mace_files._rebuild, {}
+    build, built = files._rebuild, {}
 
     def copied(settings):
         shape = json.dumps(settings, sort_keys=True)
@@ -70,7 +70,7 @@ def built_once():
         return copy.deepcopy(built[shape])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mace_files, "_rebuild", copied)
+        patch.setattr(files, "_rebuild", copied)
         yield
 
 

@@ -187,7 +187,7 @@ def test_a_real_loop_by_the_command_line(tmp_path, capsys):
     teacher = tiny_files(tmp_path, 1)[0]
     import torch
 
-    from atomflow.potentials.mace_files import load_portable
+    from atomflow.potentials.mace.files import load_portable
 
     torch.save(load_portable(teacher), tmp_path / "teacher.model")
     from atomflow.distill.label import label

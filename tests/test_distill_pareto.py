@@ -47,7 +47,7 @@ def config(tmp_path, **changes):
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
     """Training that takes no time: counts its calls and leaves a model with random weights."""
-    from atomflow.potentials.mace_files import save_portable
+    from atomflow.potentials.mace.files import save_portable
 
     trained = []
 

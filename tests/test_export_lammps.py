@@ -17,7 +17,7 @@ from atomflow.md.config import MDConfig
 from atomflow.md.lammps import write_lammps
 from atomflow.potentials.evaluate import evaluate_cells
 from atomflow.potentials.lammps import pair_style
-from atomflow.potentials.mace import from_module
+from atomflow.potentials.mace.potential import from_module
 from atomflow.potentials.pair import LennardJones
 from atomflow.potentials.repulsion import with_repulsion
 from atomflow.runs.lammps import data_text, turned

@@ -1,54 +1,84 @@
 """Messages and radial strengths by compiled loops: against sums written out, and slopes against finite differences."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("numba")
+pytest.importorskip("mace")
 
-from atomflow.potentials.mace_messages import Pairs, messages
-from atomflow.potentials.mace_radial import Places, interpolated
+from mace_toys import make_mace
 
-DEGREES = np.repeat([0, 1, 2], [1, 3, 5])
+from atomflow.potentials.mace.imports import mace_module
+from atomflow.potentials.mace.messages import Pairs, messages
+from atomflow.potentials.mace.paths import paths_of
+from atomflow.potentials.mace.radial import Places, interpolated
+
+mace_module("modules")
+o3 = importlib.import_module("e3nn.o3")
 
 
-def some_pairs(n_atoms=4, n_pairs=7, channels=3, seed=0):
-    """Pairs among which one joins an atom to its own image and one occurs twice; S, h, Y in float64."""
+def layer(sent="3x0e", max_ell=2):
+    """An interaction of mace-torch's with three channels, float64, and the terms of its messages."""
+    block = make_mace(max_ell=max_ell, hidden_irreps=o3.Irreps(sent), num_interactions=2).interactions[1]
+    return block.conv_tp, paths_of(block.conv_tp)
+
+
+def some_pairs(paths, n_atoms=4, n_pairs=7, channels=3, seed=0):
+    """Pairs among which one joins an atom to its own image and one occurs twice; S, h, K in float64."""
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, n_atoms, n_pairs), rng.integers(0, n_atoms, n_pairs)
     second[0] = first[0]
     first[2], second[2] = first[1], second[1]
-    pairs = Pairs(first, second, DEGREES, (-1.0) ** DEGREES, n_atoms)
-    shapes = (n_pairs, 3, channels), (n_atoms, channels), (n_pairs, len(DEGREES))
+    pairs = Pairs(first, second, n_atoms)
+    shapes = (n_pairs, len(paths.rows), channels), (n_atoms, paths.n_features, channels), (n_pairs, len(paths.target))
     return pairs, [torch.tensor(rng.normal(size=shape), requires_grad=True) for shape in shapes]
 
 
-def written_out(S, h, Y, pairs):
-    total = torch.zeros(pairs.n_atoms, len(DEGREES), h.shape[1], dtype=h.dtype)
-    for u, (i, j) in enumerate(zip(pairs.first, pairs.second, strict=True)):
-        for m, degree in enumerate(DEGREES):
-            total[j, m] += S[u, degree] * h[i] * Y[u, m]
-            total[i, m] += S[u, degree] * h[j] * Y[u, m] * (-1) ** degree
-    return total
+SENT = ["3x0e", "3x0e+3x1o", "3x0e+3x1o+3x2e"]
 
 
-def test_messages_are_the_sum_over_both_ends_of_every_pair():
-    pairs, (S, h, Y) = some_pairs()
-    torch.testing.assert_close(messages(S, h, Y, pairs), written_out(S, h, Y, pairs), rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize("sent", SENT)
+def test_messages_are_those_of_the_tensor_product_over_both_ends_of_every_pair(sent):
+    product, paths = layer(sent)
+    pairs, (S, h, _) = some_pairs(paths)
+    vectors = torch.tensor(np.random.default_rng(1).normal(size=(7, 3)))
+    degrees = range(3)
+    harmonics, turned = (o3.spherical_harmonics(list(degrees), way * vectors, True, "component") for way in (1, -1))
+    senders, receivers = (torch.tensor(np.concatenate(each))
+                          for each in ((pairs.first, pairs.second), (pairs.second, pairs.first)))
+    starts = range(len(product.irreps_in1))
+    flat = torch.cat([h[:, degree**2 : (degree + 1) ** 2].mT.reshape(4, -1) for degree in starts], 1)
+    terms = product(flat[senders], torch.cat((harmonics, turned)), torch.cat((S, S)).flatten(1))
+    wanted = torch.zeros(4, terms.shape[1], dtype=torch.float64).index_add(0, receivers, terms)
+    found = messages(S, h, harmonics @ torch.tensor(paths.form), pairs, paths)
+    laid = torch.cat([found[:, start:stop].mT.reshape(4, -1) for start, stop in paths.rows], 1)
+    torch.testing.assert_close(laid, wanted, rtol=1e-6, atol=1e-6)  # e3nn keeps its couplings in single precision
 
 
-def test_slopes_of_messages_and_their_slopes_are_those_of_finite_differences():
-    pairs, inputs = some_pairs(n_pairs=5, channels=2)
-    assert torch.autograd.gradcheck(lambda *x: messages(*x, pairs), inputs)
-    assert torch.autograd.gradgradcheck(lambda *x: messages(*x, pairs), inputs)
+@pytest.mark.parametrize("sent", SENT[:2])
+def test_slopes_of_messages_and_their_slopes_are_those_of_finite_differences(sent):
+    _, paths = layer(sent)
+    pairs, inputs = some_pairs(paths, n_pairs=4, channels=2)
+    assert torch.autograd.gradcheck(lambda *x: messages(*x, pairs, paths), inputs)
+    assert torch.autograd.gradgradcheck(lambda *x: messages(*x, pairs, paths), inputs)
+
+
+def test_scalars_send_the_harmonics_themselves():
+    _, paths = layer()
+    np.testing.assert_allclose(paths.form, np.eye(9), rtol=0, atol=1e-6)
+    assert paths.scalars
+    assert not layer("3x0e+3x1o")[1].scalars
 
 
 def test_what_is_not_a_number_stays_so_in_single_precision():
-    pairs, (S, h, Y) = some_pairs()
-    S, h, Y = (x.detach().float() for x in (S, h, Y))
-    Y[3, 4] = float("nan")
-    pairs = Pairs(pairs.first, pairs.second, DEGREES, pairs.parity.astype(np.float32), pairs.n_atoms)
-    broken = messages(S, h, Y, pairs).isnan().any(dim=(1, 2))
+    _, paths = layer()
+    pairs, (S, h, K) = some_pairs(paths)
+    S, h, K = (x.detach().float() for x in (S, h, K))
+    K[3, 4] = float("nan")
+    broken = messages(S, h, K, pairs, paths).isnan().any(dim=(1, 2))
     assert broken[pairs.first[3]]
     assert broken[pairs.second[3]]
 
@@ -83,9 +113,9 @@ def test_a_training_from_knots_has_the_energies_forces_and_slopes_of_one_without
     pytest.importorskip("mace")
     from atomflow import potentials
     from atomflow.build.nzsp import build_nzsp
-    from atomflow.potentials import mace_scalar
     from atomflow.potentials.bonds import undirected
     from atomflow.potentials.edges import build_edges
+    from atomflow.potentials.mace import shorter
 
     potential = potentials.load("atomflow-nzsp-zbo", device="cpu").with_dtype("float64")
     model = potential.model.requires_grad_(True)
@@ -98,7 +128,7 @@ def test_a_training_from_knots_has_the_energies_forces_and_slopes_of_one_without
 
     def answers():
         leaf = vectors.clone().requires_grad_(True)
-        way = mace_scalar.ScalarMace(model)
+        way = shorter.ShorterMace(model)
         energies = way.node_energies(kinds, torch.zeros(len(cell), dtype=torch.int64), own.senders, own.receivers, leaf)
         (slope,) = torch.autograd.grad(energies.sum(), leaf, create_graph=True)
         model.zero_grad()
@@ -107,7 +137,7 @@ def test_a_training_from_knots_has_the_energies_forces_and_slopes_of_one_without
         return energies.detach(), slope.detach(), weights
 
     with_knots = answers()
-    monkeypatch.setattr(mace_scalar, "N_KNOTS", 10**6)
+    monkeypatch.setattr(shorter, "N_KNOTS", 10**6)
     for found, expected in zip(with_knots, answers(), strict=True):
         assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
         assert not torch.equal(found, expected)

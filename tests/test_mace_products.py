@@ -5,8 +5,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("mace")
 
-from atomflow.potentials import mace_products  # noqa: E402
-from atomflow.potentials.mace_import import mace_module  # noqa: E402
+from atomflow.potentials.mace import products  # noqa: E402
+from atomflow.potentials.mace.imports import mace_module  # noqa: E402
 
 
 def block(max_ell, hidden, correlation, n_elements=3, channels=4):
@@ -25,7 +25,7 @@ def block(max_ell, hidden, correlation, n_elements=3, channels=4):
 @pytest.mark.parametrize("max_ell", [1, 2, 3])
 def test_values_slopes_and_slopes_of_slopes_are_those_of_mace_torch(max_ell, hidden, correlation):
     own = block(max_ell, hidden, correlation)
-    ours = mace_products.PolynomialProduct(own)
+    ours = products.PolynomialProduct(own)
     messages = torch.randn(5, 4, (max_ell + 1) ** 2, dtype=torch.float64, requires_grad=True)
     species = torch.eye(3, dtype=torch.float64)[torch.tensor([0, 1, 2, 2, 0])]
     parameters = [p for p in own.parameters() if p.requires_grad]
@@ -43,13 +43,13 @@ def test_values_slopes_and_slopes_of_slopes_are_those_of_mace_torch(max_ell, hid
 
 def test_equal_polynomials_are_formed_once():
     """For l ≤ 2 the scalars of three messages are s³, s|v|², s|Q|², vᵀQv and tr Q³; mace-torch counts eleven paths."""
-    (part,) = mace_products.PolynomialProduct(block(2, "4x0e", 3)).parts
+    (part,) = products.PolynomialProduct(block(2, "4x0e", 3)).parts
     assert [tuple(paths.shape) for paths in part.paths] == [(1, 1), (3, 3), (5, 11)]
 
 
 def test_trained_weights_take_part_at_once():
     own = block(2, "4x0e", 2)
-    ours = mace_products.PolynomialProduct(own)
+    ours = products.PolynomialProduct(own)
     messages, species = torch.randn(2, 4, 9, dtype=torch.float64), torch.eye(3, dtype=torch.float64)[:2]
     before = ours(messages, None, species)
     with torch.no_grad():
@@ -59,5 +59,5 @@ def test_trained_weights_take_part_at_once():
 
 
 def test_products_of_four_messages_stay_with_mace_torch():
-    assert mace_products.fits(block(1, "4x0e", 3))
-    assert not mace_products.fits(block(1, "4x0e", 4))
+    assert products.has_polynomials(block(1, "4x0e", 3))
+    assert not products.has_polynomials(block(1, "4x0e", 4))

@@ -104,8 +104,8 @@ def test_initial_velocities_are_canonical_and_without_drift():
 def test_a_mace_run_is_that_of_ase_with_maces_own_calculator():
     pytest.importorskip("mace")
     from atomflow.cell import Cell
-    from atomflow.potentials.mace import from_module
-    from atomflow.potentials.mace_import import mace_module
+    from atomflow.potentials.mace.imports import mace_module
+    from atomflow.potentials.mace.potential import from_module
 
     modules = mace_module("modules")
     from e3nn import o3

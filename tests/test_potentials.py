@@ -21,11 +21,12 @@ import potential_toys  # noqa: E402
 from mace_toys import R_MAX, make_mace  # noqa: E402
 from potential_toys import evaluate, flat, ordered_nzsp  # noqa: E402
 
-from atomflow.potentials import load, mace  # noqa: E402
+from atomflow.potentials import load  # noqa: E402
 from atomflow.potentials.check import check  # noqa: E402
 from atomflow.potentials.edges import build_edges  # noqa: E402
 from atomflow.potentials.evaluate import evaluate_cells  # noqa: E402
-from atomflow.potentials.mace_import import mace_module  # noqa: E402
+from atomflow.potentials.mace import potential as mace  # noqa: E402
+from atomflow.potentials.mace.imports import mace_module  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
 
 own_cache, module, small = potential_toys.own_cache, potential_toys.module, potential_toys.small

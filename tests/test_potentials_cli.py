@@ -51,7 +51,7 @@ def test_list_and_show_need_no_torch():
 
 
 def test_importing_mace_prints_nothing_and_leaves_torchs_safe_loading_on():
-    code = ("import os; from atomflow.potentials.mace_import import mace_module; mace_module('modules'); "
+    code = ("import os; from atomflow.potentials.mace.imports import mace_module; mace_module('modules'); "
             "assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ")
     clean = {key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=clean)

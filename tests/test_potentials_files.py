@@ -20,7 +20,9 @@ if find_spec("mace") is None:  # importing it would switch torch's safe loading 
 import potential_toys  # noqa: E402
 from potential_toys import STRUCTURES, evaluate  # noqa: E402
 
-from atomflow.potentials import foundation, load, mace, mace_files  # noqa: E402
+from atomflow.potentials import foundation, load  # noqa: E402
+from atomflow.potentials.mace import files as mace_files  # noqa: E402
+from atomflow.potentials.mace import potential as mace  # noqa: E402
 
 own_cache, module, pickled, small = (
     potential_toys.own_cache, potential_toys.module, potential_toys.pickled, potential_toys.small)

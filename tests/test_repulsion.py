@@ -11,8 +11,8 @@ from atomflow import potentials
 from atomflow.errors import InputError
 from atomflow.potentials.ase_calculator import BatchCalculator
 from atomflow.potentials.evaluate import evaluate_cells
-from atomflow.potentials.mace import from_module
-from atomflow.potentials.mace_files import load_file, save_portable
+from atomflow.potentials.mace.files import load_file, save_portable
+from atomflow.potentials.mace.potential import from_module
 from atomflow.potentials.repulsion import repulsion_radii_A, with_repulsion
 
 RADII = {"B": 0.45, "O": 0.56, "Na": 0.89, "Si": 0.71, "P": 0.65, "Zn": 0.93, "Zr": 1.03}

@@ -169,7 +169,7 @@ def convert(
       atomflow potential convert my.model -o my.mace.npz --trust-model
     """
     from atomflow.cli import output
-    from atomflow.potentials.mace_files import open_module, save_portable
+    from atomflow.potentials.mace.files import open_module, save_portable
 
     if not model.is_file():
         raise InputError(f"there is no model file {model}")

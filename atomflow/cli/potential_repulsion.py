@@ -32,7 +32,7 @@ def add_repulsion(
     from atomflow.distill import closest as distances
     from atomflow.distill.beginnings import portable_student
     from atomflow.distill.frames import read_frames
-    from atomflow.potentials.mace_files import load_portable, save_portable
+    from atomflow.potentials.mace.files import load_portable, save_portable
     from atomflow.potentials.registry import PORTABLE_SUFFIX
     from atomflow.potentials.repulsion import repulsion_radii_A
 

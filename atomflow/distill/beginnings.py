@@ -62,21 +62,21 @@ def shape_of_portable(path: Path) -> dict[str, Any]:
     """What of a student's configuration the weights in a ``.mace.npz`` file decide.
 
     Raises:
-        InputError: it is no student with scalar messages, which alone can go on from such a file.
+        InputError: it is no student that can go on from such a file.
     """
     from ase.data import chemical_symbols
 
     from atomflow.distill.growth import shape_of
-    from atomflow.potentials.mace_files import load_portable
-    from atomflow.potentials.mace_scalar import fits
+    from atomflow.potentials.mace.files import load_portable
+    from atomflow.potentials.mace.shorter import fits
 
     model = load_portable(path)
     if not fits(model):
-        raise InputError(f"{path.name}: only students with scalar messages (hidden irreps such as 64x0e) can go on "
-                         "from a portable file")
+        raise InputError(f"{path.name}: only students with hidden irreps such as 64x0e or 64x0e+64x1o can go on from a "
+                         "portable file")
     shape = shape_of(model)
     return {"elements": tuple(chemical_symbols[int(z)] for z in model.atomic_numbers), "channels": shape.channels,
-            "message_degree": 0, "max_ell": shape.degrees - 1, "correlation": shape.correlation,
+            "message_degree": shape.message_degree, "max_ell": shape.max_ell, "correlation": shape.correlation,
             "layers": int(model.num_interactions), "cutoff_A": float(model.r_max),
             "average_neighbours": float(model.interactions[0].avg_num_neighbors)}
 
@@ -85,15 +85,14 @@ def _zero_of_portable(path: Path, config: StudentConfig) -> dict[int, float]:
     from ase.data import atomic_numbers
 
     from atomflow.distill.growth import shape_of
-    from atomflow.potentials.mace_files import load_portable
+    from atomflow.potentials.mace.files import load_portable
 
     small = load_portable(path)
     numbers = [int(z) for z in small.atomic_numbers]
     if set(numbers) != {atomic_numbers[element] for element in config.elements}:
         raise InputError(f"grow_from: {path.name} knows other elements than this student is to know")
     before = shape_of(small)
-    for key, had in (("channels", before.channels), ("max_ell", before.degrees - 1),
-                     ("correlation", before.correlation)):
+    for key, had in vars(before).items():
         if getattr(config, key) < had:
             raise InputError(f"grow_from: a student grows and never shrinks; {key} is {had} in {path.name}, "
                              f"{getattr(config, key)} here")

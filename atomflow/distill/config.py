@@ -34,9 +34,10 @@ class StudentConfig(StrictModel):
 
     ``start_from`` is the folder of an earlier student of the same shape, whose weights and zero of energy are taken
     over: how a further round with more labels goes on. ``grow_from`` is a shipped student or a ``.mace.npz`` file with
-    fewer channels, a lower ``max_ell`` or ``correlation``: the new one begins with its energies and zero of energy.
+    fewer channels, a lower ``message_degree``, ``max_ell`` or ``correlation``: the new one begins with its energies and
+    zero of energy.
     ``message_degree`` is mace-torch's max_L: 0 sends scalars between atoms (64x0e), 1 vectors too (64x0e+64x1o), which
-    brings a student nearer to its teacher and slows it down several times on a CPU, where scalars take a shorter way.
+    brings a student nearer to its teacher and costs a bit more than twice the time a step.
     ``committee`` trains so many members, each with a seed and a validation split of its own; how far they disagree is
     the student's doubt.
     ``optimizer``: SOAP needs fewer passes than Adam (measured in docs/distill.md). The student is the mean of the
@@ -79,8 +80,6 @@ class StudentConfig(StrictModel):
     def _consistent(self) -> StudentConfig:
         if self.start_from and self.grow_from:
             raise ValueError("start_from and grow_from exclude each other: the weights come from one student")
-        if self.grow_from and self.message_degree:
-            raise ValueError("grow_from: only students with message_degree 0 can grow")
         if self.message_degree > self.max_ell:
             raise ValueError("message_degree cannot exceed max_ell, the degree of what the messages are made of")
         return self

@@ -4,7 +4,7 @@ Two options more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts fro
 and ``--optimizer=soap`` is a further optimiser (see :mod:`atomflow.distill.soap`).
 
 Training is mace-torch's own: data, loss, schedule, averages, checkpoints. Only the pass from positions to energy,
-forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace_scalar`, which gives the
+forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace.shorter`, which gives the
 same numbers to rounding in a half to a third of the time. Models that do not fit it are trained as they always were.
 
 Whoever started it and reads its output may be killed outright: it then ends, too, for the checkpoints that it would go
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from atomflow.distill.signals import end_with_reader
 from atomflow.potentials.allocator import keep_freed_memory
-from atomflow.potentials.mace_scalar import ScalarMace, fits
+from atomflow.potentials.mace.shorter import ShorterMace, fits
 
 _GROW = "--grow_from="
 _SOAP = "--optimizer=soap"
@@ -61,13 +61,13 @@ def short_forward(model: Any, graph: dict[str, Tensor], training: bool, stress: 
     return answer
 
 
-_SHORTER: WeakKeyDictionary[Any, ScalarMace] = WeakKeyDictionary()
+_SHORTER: WeakKeyDictionary[Any, ShorterMace] = WeakKeyDictionary()
 
 
-def _shorter(model: Any) -> ScalarMace:
+def _shorter(model: Any) -> ShorterMace:
     """The model's shorter way, laid out once; it reads the weights anew each time."""
     if model not in _SHORTER:
-        _SHORTER[model] = ScalarMace(model)
+        _SHORTER[model] = ShorterMace(model)
     return _SHORTER[model]
 
 
@@ -99,7 +99,7 @@ def install_growth(start: str) -> None:
     from mace.cli import run_train
 
     from atomflow.distill.growth import grow
-    from atomflow.potentials.mace_files import load_portable
+    from atomflow.potentials.mace.files import load_portable
 
     own = run_train.configure_model
 

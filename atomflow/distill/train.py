@@ -219,7 +219,7 @@ def export(folder: str | Path, config: StudentConfig) -> Path:
     import torch
 
     from atomflow.potentials.committee import write_committee
-    from atomflow.potentials.mace_files import save_portable
+    from atomflow.potentials.mace.files import save_portable
 
     folder = Path(folder)
     if config.committee > 1:

@@ -74,7 +74,7 @@ def open_members(potential: Potential) -> tuple[Potential, ...]:
 
 @lru_cache(maxsize=16)
 def _open(member: CommitteeMember, name: str, device: str, dtype: str) -> Potential:
-    from atomflow.potentials.mace_files import load_file
+    from atomflow.potentials.mace.files import load_file
     from atomflow.potentials.trust import file_sha256
 
     path = Path(member.file)
@@ -199,21 +199,21 @@ def set_limit(folder: str | Path, doubt_warn_eV_per_A: float) -> Path:
 
 def load_folder(folder: str | Path, device: str = "auto", dtype: str = "float32") -> Potential:
     """The student in a folder that ``atomflow potential train`` wrote, with its committee if it has one."""
-    from atomflow.potentials import mace_files
+    from atomflow.potentials.mace.files import load_file
 
     folder = Path(folder)
     if not (folder / COMMITTEE_FILE).exists():
         files = sorted(folder.glob("*.mace.npz"))
         if len(files) != 1:
             raise InputError(f"{folder} holds {len(files) or 'no'} trained models (.mace.npz); give the file you want")
-        return mace_files.load_file(files[0], device=device, dtype=dtype)
+        return load_file(files[0], device=device, dtype=dtype)
     data = _read(folder / COMMITTEE_FILE)
     leader = folder / data["leader"]["file"]
     if not leader.is_file():
         raise InputError(f"{folder} names {leader.name}, which is not there; train it again")
     members = [CommitteeMember(file=str((folder / each["file"]).resolve()), sha256=each["sha256"])
                for each in data["members"]]
-    loaded = mace_files.load_file(leader, device=device, dtype=dtype)
+    loaded = load_file(leader, device=device, dtype=dtype)
     return with_committee(loaded, members, data["doubt_warn_eV_per_A"])  # type: ignore[no-any-return]
 
 

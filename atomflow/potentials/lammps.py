@@ -63,7 +63,7 @@ def pair_style(potential: Potential, elements: Sequence[str], folder: Path, inte
         InputError: a potential that has no form for LAMMPS, or an unknown interface.
         MissingPackageError: this mace-torch has no such wrapper.
     """
-    from atomflow.potentials.mace import MacePotential
+    from atomflow.potentials.mace.potential import MacePotential
     from atomflow.potentials.pair import LennardJones
 
     if interface not in INTERFACES:
@@ -81,7 +81,7 @@ def pair_style(potential: Potential, elements: Sequence[str], folder: Path, inte
 def _mace(potential: Any, elements: Sequence[str], folder: Path, interface: str) -> PairStyle:
     import torch
 
-    from atomflow.potentials.mace import head_names
+    from atomflow.potentials.mace.potential import head_names
 
     model = copy.deepcopy(potential.model).cpu()
     head = head_names(model)[potential.head]
@@ -126,7 +126,7 @@ def _head(model: Any, head: str) -> dict[str, str]:
 
 
 def _wrapper(module: str, name: str) -> Any:
-    from atomflow.potentials.mace_import import mace_module
+    from atomflow.potentials.mace.imports import mace_module
 
     found = getattr(mace_module(module), name, None)
     if found is None:

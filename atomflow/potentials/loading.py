@@ -72,9 +72,9 @@ def _load(name: str | Path, device: str, dtype: str, trust_model: bool) -> Poten
         keep_freed_memory()
     if known is not None:
         return _load_entry(text, known, device, dtype, trust_model, head or None)
-    from atomflow.potentials import mace_files
+    from atomflow.potentials.mace.files import load_file
 
-    return mace_files.load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
+    return load_file(path, device=device, dtype=dtype, trust_model=trust_model, head=head or None)
 
 
 def _load_entry(
@@ -88,10 +88,11 @@ def _load_entry(
         from atomflow.potentials import chgnet
 
         return chgnet.load(name, known, device=device, dtype=dtype)
-    from atomflow.potentials import foundation, mace_files
+    from atomflow.potentials import foundation
     from atomflow.potentials.committee import with_committee
+    from atomflow.potentials.mace.files import load_file
 
-    loaded = mace_files.load_file(
+    loaded = load_file(
         known.shipped or foundation.cached_file(name, known),
         device=device, dtype=dtype, trust_model=trust_model, head=head, name=name, known=known,
     )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from atomflow.errors import InputError
-from atomflow.potentials.mace_import import mace_module
+from atomflow.potentials.mace.imports import mace_module
 
 #: a = 0.8854 a₀ / (Z₁^0.23 + Z₂^0.23)
 _PREFACTOR, _EXPONENT = 0.8854, 0.23

@@ -40,7 +40,7 @@ from atomflow.md.forces import Forces
 from atomflow.md.guards import Guard
 from atomflow.md.protocols import Protocol
 from atomflow.md.state import State, from_cells, thermal_velocities
-from atomflow.potentials.mace_import import mace_module
+from atomflow.potentials.mace.imports import mace_module
 
 TARGETS = {"mace nve": 1.15, "mace langevin": 1.15, "chgnet nvt": 1.6}
 TEMPERATURE_K, TIMESTEP_FS, FRICTION_PER_PS = 300.0, 2.0, 10.0

@@ -27,6 +27,17 @@ def _look_up(table, start, weights, of_pairs):  # type: ignore[no-untyped-def]
                 of_pairs[u, f] += weight * table[knot, f]
 
 
+def _along(table, start, weights, G, of_pairs):  # type: ignore[no-untyped-def]
+    for u in range(len(start)):
+        total = weights.dtype.type(0)
+        for p in range(weights.shape[1]):
+            part, knot = weights.dtype.type(0), start[u] + p
+            for f in range(table.shape[1]):
+                part += G[u, f] * table[knot, f]
+            total += weights[u, p] * part
+        of_pairs[u] = total
+
+
 def _put_down(of_pairs, start, weights, table):  # type: ignore[no-untyped-def]
     for u in range(len(start)):
         for p in range(weights.shape[1]):
@@ -59,9 +70,16 @@ class Places:
         self.weights = torch.stack(weights, 1).to(lengths_A.dtype)
         self.slopes = torch.stack(slopes, 1).to(lengths_A.dtype)
 
-    def looked_up(self, table: Tensor, weights: Tensor) -> Tensor:
-        of_pairs = table.new_zeros((len(self.start), table.shape[1]))
+    def looked_up(self, table: Tensor, weights: Tensor, added_to: Tensor | None = None) -> Tensor:
+        of_pairs = table.new_zeros((len(self.start), table.shape[1])) if added_to is None else added_to
         compiled(_look_up)(table.detach().contiguous().numpy(), self.start.numpy(), weights.numpy(), of_pairs.numpy())
+        return of_pairs
+
+    def along(self, table: Tensor, weights: Tensor, G: Tensor) -> Tensor:
+        """(U,) the values looked up times G, summed."""
+        of_pairs = table.new_empty(len(self.start))
+        values, factors = (each.detach().contiguous().numpy() for each in (table, G))
+        compiled(_along)(values, self.start.numpy(), weights.numpy(), factors, of_pairs.numpy())
         return of_pairs
 
     def put_down(self, of_pairs: Tensor, weights: Tensor, like: Tensor) -> Tensor:
@@ -90,20 +108,20 @@ class _Slopes(torch.autograd.Function):
         ctx.places = places
         ctx.save_for_backward(G, table)
         ctx.set_materialize_grads(False)
-        along = (G * places.looked_up(table, places.slopes)).sum(1, keepdim=True)
+        along = places.along(table, places.slopes, G)
         return places.put_down(G, places.weights, table), along.view(lengths.shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (G, table), places = ctx.saved_tensors, ctx.places
         of_table, of_lengths = gradients
-        of_G, back = torch.zeros_like(G), None
+        of_G, back = None, None
         if of_table is not None:
-            of_G += places.looked_up(of_table, places.weights)
+            of_G = places.looked_up(of_table, places.weights)
         if of_lengths is not None:
-            each = of_lengths.view(-1, 1)
-            of_G += each * places.looked_up(table, places.slopes)
-            back = places.put_down(G * each, places.slopes, table)
+            slopes = places.slopes * of_lengths.view(-1, 1)
+            of_G = places.looked_up(table, slopes, of_G)
+            back = places.put_down(G, slopes, table)
         return of_G, back, None, None
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 _NEGLIGIBLE = 1e-5  # of the largest coefficient: U holds Clebsch-Gordan coefficients to float32 or better
 
 
-def fits(product: Any) -> bool:
+def has_polynomials(product: Any) -> bool:
     """Whether the product block's contraction is mace-torch's own, over products of at most three messages."""
     contraction = product.symmetric_contractions
     if type(contraction).__name__ != "SymmetricContraction" or getattr(product, "use_agnostic_product", False):
@@ -74,7 +74,7 @@ def _pick(indices: list[int], of: int) -> Tensor:
     return torch.eye(of, dtype=torch.float64)[torch.tensor(indices, dtype=torch.int64)]
 
 
-class _Polynomials:
+class Polynomials:
     """One contraction (one irrep of the result) laid out as matrices."""
 
     def __init__(self, part: Any) -> None:
@@ -118,14 +118,14 @@ class _Polynomials:
         if "of_three" in tables:
             values.append(tables["of_three"] @ ((tables["half"] @ pairs) * (tables["rest"] @ flat)))
         weights = torch.cat(
-            [torch.einsum("pk,zkc->zpc", paths, own) for paths, own in zip(self.paths, self._weights(), strict=True)], 1
+            [torch.einsum("pk,zkc->zpc", paths, own) for paths, own in zip(self.paths, self.weights(), strict=True)], 1
         )  # (Z, P, C)
         of_atoms = (species @ weights.flatten(1)).view(n_atoms, -1, 1, channels)
         polynomials = torch.cat(values).view(of_atoms.shape[1], self.components, n_atoms, channels)
         result = (polynomials * of_atoms.permute(1, 2, 0, 3)).sum(0)  # (M, N, C)
         return result.permute(1, 2, 0).reshape(n_atoms, -1)
 
-    def _weights(self) -> list[Tensor]:
+    def weights(self) -> list[Tensor]:
         """Of products of one, two, three messages; mace-torch keeps them from many to one."""
         return [*reversed(list(self.part.weights)), self.part.weights_max]
 
@@ -143,11 +143,11 @@ def _rest(triple: tuple[int, ...], pair: tuple[int, int]) -> int:
 
 
 class PolynomialProduct:
-    """A product block that :func:`fits`: the block's own numbers to rounding."""
+    """A product block that :func:`has_polynomials`: the block's own numbers to rounding."""
 
     def __init__(self, product: Any) -> None:
         self.product = product
-        self.parts = [_Polynomials(part) for part in product.symmetric_contractions.contractions]
+        self.parts = [Polynomials(part) for part in product.symmetric_contractions.contractions]
         for part in self.parts:
             part.to(next(product.parameters()))
 

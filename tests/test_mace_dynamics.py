@@ -17,11 +17,13 @@ import potential_toys  # noqa: E402
 from mace_toys import ELEMENTS, R_MAX, make_mace  # noqa: E402
 from potential_toys import evaluate, flat, ordered_nzsp  # noqa: E402
 
-from atomflow.potentials import load, mace, mace_arrays, mace_compiled, mace_kernels  # noqa: E402
+from atomflow.potentials import load  # noqa: E402
 from atomflow.potentials.committee import open_members  # noqa: E402
 from atomflow.potentials.compiled import compiled  # noqa: E402
 from atomflow.potentials.edges import build_edges  # noqa: E402
-from atomflow.potentials.mace_import import mace_module  # noqa: E402
+from atomflow.potentials.mace import arrays, dynamics, kernels  # noqa: E402
+from atomflow.potentials.mace import potential as mace  # noqa: E402
+from atomflow.potentials.mace.imports import mace_module  # noqa: E402
 from atomflow.potentials.repulsion import with_repulsion  # noqa: E402
 
 own_cache, small = potential_toys.own_cache, potential_toys.small
@@ -96,12 +98,19 @@ def test_shipped_models_are_what_mace_torch_says_they_are(shipped, precision):
         {"use_last_readout_only": True},
         {"apply_cutoff": False},
         {"pair_repulsion": True},
+        {"hidden_irreps": "8x0e+8x1o", "max_ell": 2, "correlation": 3},
+        {"hidden_irreps": "6x0e+6x1o+6x2e", "max_ell": 2, "correlation": 2, "num_interactions": 3},
+        {"hidden_irreps": "8x0e+8x1o", "interaction_cls_first": "RealAgnosticResidualInteractionBlock"},
     ],
     ids=lambda changes: ", ".join(f"{name} {value}" for name, value in changes.items()),
 )
 def test_models_of_other_shapes(changes, small):
     blocks = mace_module("modules").interaction_classes
     named = {key: blocks[value] if key.startswith("interaction_cls") else value for key, value in changes.items()}
+    if "hidden_irreps" in named:
+        from e3nn import o3
+
+        named["hidden_irreps"] = o3.Irreps(named["hidden_irreps"])
     agree(toy(**named), [small, sodium()], 1e-12, 1e-11, 1e-11)
 
 
@@ -204,7 +213,7 @@ def test_no_pairs_at_all():
 def test_two_threads_say_what_one_says_and_each_says_it_again(monkeypatch):
     potential, atoms = toy("float32", max_ell=2), ordered_nzsp()
     one = evaluate(potential, atoms)
-    monkeypatch.setattr(mace_compiled, "PAIRS_A_THREAD", 300)
+    monkeypatch.setattr(dynamics, "PAIRS_A_THREAD", 300)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -235,7 +244,7 @@ def test_work_space_kept_between_calls_changes_nothing(small):
 
 def test_without_numba_the_other_way_gives_the_same(monkeypatch, small):
     with_numba = evaluate(toy(), small)
-    monkeypatch.setattr(mace_compiled, "kernels", lambda: None)
+    monkeypatch.setattr(dynamics, "kernels", lambda: None)
     potential = toy()
     assert potential.arrays is None
     assert potential.shorter is not None
@@ -253,7 +262,7 @@ def test_kernels_are_there_where_nothing_can_be_kept(monkeypatch):
         return lambda function: function
 
     monkeypatch.setattr(numba, "njit", refusing)
-    assert compiled.__wrapped__(mace_kernels.collect) is mace_kernels.collect
+    assert compiled.__wrapped__(kernels.collect) is kernels.collect
 
 
 def test_radial_strengths_that_depend_on_elements_are_not_tabulated():
@@ -264,8 +273,8 @@ def test_radial_strengths_that_depend_on_elements_are_not_tabulated():
 
 def test_arrays_that_do_not_agree_with_the_model_are_not_used(monkeypatch):
     def other(model, head):
-        true = mace_arrays.arrays_of(model, head)
+        true = arrays.arrays_of(model, head)
         return replace(true, embedding=true.embedding * 1.001)
 
-    monkeypatch.setattr(mace_compiled, "arrays_of", other)
+    monkeypatch.setattr(dynamics, "arrays_of", other)
     assert toy().arrays is None

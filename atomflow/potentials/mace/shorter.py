@@ -1,13 +1,14 @@
-"""A shorter way through MACE models whose messages are carried by scalars (hidden irreps such as 64x0e).
+"""A shorter way through MACE models (hidden irreps such as 64x0e, or 64x0e+64x1o).
 
-With scalars, the message that reaches atom i is A_i,c,lm = Σ_j R_c,l(r_ij) h_j,c Y_lm(r̂_ij). mace-torch forms each term
-of the sum, E × C × (l_max+1)² numbers, several times over. Here
+mace-torch forms every term of the messages, E × C × (l_max+1)² numbers and more, several times over. Here
 
 * the radial network R runs once a pair, not once a direction, since R(r) is the same both ways;
 * Y_lm(−v) = (−1)^l Y_lm(v), so spherical harmonics too are formed once a pair;
-* the sum over neighbours is one matrix product an atom, over neighbours laid out in rows of equal length; on a CPU
-  with numba one compiled pass over the pairs, which forms nothing of the size E × C at all (``mace_messages.py``);
-* a training looks the radial network up between knots instead of running it for every pair (``mace_radial.py``).
+* on a CPU with numba the sum over neighbours is one compiled pass over the pairs, which forms nothing of the size E × C
+  at all (``messages.py``); elsewhere, where features are scalars, it is one matrix product an atom over neighbours
+  laid out in rows of equal length, and otherwise mace-torch's own tensor product;
+* an atom meets the weights of its own element only (``mixing.py``);
+* a training looks the radial network up between knots instead of running it for every pair (``radial.py``).
 
 All weights and all other layers are the model's own modules. The result is the model's to rounding; that is tried when
 a model is loaded, and a model that does not fit takes mace-torch's own way.
@@ -19,14 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from atomflow.potentials import mace_messages, mace_products
 from atomflow.potentials.compiled import available
-from atomflow.potentials.mace_messages import Pairs
-from atomflow.potentials.mace_radial import N_KNOTS, Places, interpolated
+from atomflow.potentials.mace.messages import Pairs, messages
+from atomflow.potentials.mace.mixing import Kinds, Mixing, by_kind, kinds_of, only_mixes
+from atomflow.potentials.mace.paths import has_paths, paths_of
+from atomflow.potentials.mace.products import PolynomialProduct, has_polynomials
+from atomflow.potentials.mace.radial import N_KNOTS, Places, interpolated
 from atomflow.potentials.repulsion import CloseBonds
 
 _BLOCKS = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
@@ -41,12 +43,16 @@ def fits(model: Any) -> bool:
     for block in model.interactions:
         if type(block).__name__ not in _BLOCKS or hasattr(block, "conv_fusion"):
             return False
-        product = block.conv_tp
-        if len(product.irreps_in1) != 1 or product.irreps_in1[0].ir.l != 0 or product.irreps_in1[0].ir.p != 1:
+        if not has_paths(block.conv_tp) or not only_mixes(block.linear):
             return False
-        if [ir.l for _, ir in product.irreps_out] != list(range(len(product.irreps_in2))):
+        if type(block).__name__ == _BLOCKS[0] and not only_mixes(block.skip_tp):
             return False
     return True
+
+
+def sends_scalars(block: Any) -> bool:
+    """Whether the features that an interaction sends are scalars."""
+    return len(block.conv_tp.irreps_in1) == 1
 
 
 @dataclass(frozen=True)
@@ -108,17 +114,21 @@ def _strengths(block: Any, radial: Tensor, cutoff: Tensor | None) -> Tensor:
     return strengths if cutoff is None else strengths * cutoff
 
 
-class ScalarMace:
+class ShorterMace:
     """Evaluates the energies of the atoms of a MACE that :func:`fits`."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.degrees = [ir.l for _, ir in model.interactions[0].conv_tp.irreps_in2]
         parity = torch.tensor([(-1.0) ** degree for degree in self.degrees for _ in range(2 * degree + 1)])
-        self.of_degree = np.repeat(np.arange(len(self.degrees)), [2 * degree + 1 for degree in self.degrees])
         self.parity = parity.to(next(model.parameters()))
+        self.paths = [paths_of(block.conv_tp) for block in model.interactions]
+        self.linear = [Mixing(block.linear) for block in model.interactions]
+        skips = [block.skip_tp for block in model.interactions]
+        self.skips = [Mixing(skip) if only_mixes(skip) else None for skip in skips]
+        self.forms = [torch.from_numpy(paths.form).to(self.parity) for paths in self.paths]
         self.products = [
-            mace_products.PolynomialProduct(product) if mace_products.fits(product) else product
+            PolynomialProduct(product) if has_polynomials(product) else product
             for product in model.products
         ]
         self._knots: Tensor | None = None
@@ -141,22 +151,22 @@ class ScalarMace:
         lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
         harmonics = model.spherical_harmonics(vectors)
         if layout is None:
-            pairs = Pairs(first.numpy(), second.numpy(), self.of_degree, self.parity.numpy(), len(node_attrs))
+            pairs = Pairs(first.numpy(), second.numpy(), len(node_attrs))
         else:
-            harmonics = _Spread.apply(harmonics, self.parity, layout)
+            spread = _Spread.apply(harmonics, self.parity, layout)
         radial = self._radial(lengths, node_attrs, first, second, compiled)
-        features, collected = model.node_embedding(node_attrs), []
-        for block, product in zip(model.interactions, self.products, strict=True):
+        features, collected, kinds = model.node_embedding(node_attrs), [], kinds_of(node_attrs)
+        for number, (block, product) in enumerate(zip(model.interactions, self.products, strict=True)):
             strengths = radial(block)
             if layout is None:
-                message = self._collected(block, features, strengths, harmonics, pairs)
+                sums = self._collected(number, features, strengths, harmonics, pairs)
+            elif sends_scalars(block):
+                sums = self._laid_out(block, features, strengths, spread, layout)
             else:
-                message = self._message(block, features, strengths, harmonics, layout)
-            if type(block).__name__ == _BLOCKS[0]:
-                message, skip = block.skip_tp(message, node_attrs), None
-            else:
-                skip = block.skip_tp(features, node_attrs)
-            features = product(node_feats=block.reshape(message), sc=skip, node_attrs=node_attrs)
+                sums = self._usual(block, features, strengths, harmonics, first, second)
+            message = self._mixed(number, sums, kinds)
+            skip = None if type(block).__name__ == _BLOCKS[0] else self._skipped(number, features, node_attrs, kinds)
+            features = product(node_feats=message.mT, sc=skip, node_attrs=node_attrs)
             collected.append(features)
         sources = collected[-1:] if len(model.readouts) == 1 else collected
         read = [readout(x, heads)[everyone, heads] for readout, x in zip(model.readouts, sources, strict=True)]
@@ -186,16 +196,57 @@ class ScalarMace:
         places = Places(lengths, float(model.r_max) / (N_KNOTS - 1), N_KNOTS)
         return lambda block: interpolated(_strengths(block, radial, cutoff), lengths, places)
 
-    def _collected(self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, pairs: Pairs) -> Tensor:
-        """As ``_message``, from the pairs themselves."""
-        strengths = strengths.view(len(strengths), len(self.degrees), -1)
-        collected = mace_messages.messages(strengths, block.linear_up(features), harmonics, pairs)
-        parts = collected.split([2 * degree + 1 for degree in self.degrees], dim=1)
-        sums = torch.cat([part.transpose(1, 2).reshape(len(part), -1) for part in parts], dim=1)
-        return block.linear(sums) / block.avg_num_neighbors
+    def _mixed(self, number: int, sums: list[Tensor], kinds: Kinds) -> Tensor:
+        """Messages (N, M, C) from what reaches each atom, of degree l (N, 2l + 1, paths · C)."""
+        block, linear, skip = self.model.interactions[number], self.linear[number], self.skips[number]
+        made = []
+        for degree, each in enumerate(sums):
+            message = each @ linear.weights(degree) / block.avg_num_neighbors
+            if type(block).__name__ == _BLOCKS[0] and skip is not None:
+                message = by_kind(message, skip.weights(degree), kinds)
+            made.append(message)
+        return torch.cat(made, 1)
 
-    def _message(self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, layout: Layout) -> Tensor:
-        """A (N, Σ_l C·(2l+1)) of the docstring above, through the block's linear layer."""
+    def _skipped(self, number: int, features: Tensor, node_attrs: Tensor, kinds: Kinds) -> Tensor:
+        """What of the features is added to the new ones, laid out as e3nn has it."""
+        block, skip = self.model.interactions[number], self.skips[number]
+        if skip is None or len(block.skip_tp.irreps_out) > 1:
+            return block.skip_tp(features, node_attrs)  # type: ignore[no-any-return]
+        scalars = features[:, : block.skip_tp.irreps_in1[0].mul]
+        return by_kind(scalars[:, None], skip.weights(0), kinds)[:, 0]
+
+    def _collected(
+        self, number: int, features: Tensor, strengths: Tensor, harmonics: Tensor, pairs: Pairs
+    ) -> list[Tensor]:
+        """What reaches each atom, of degree l (N, 2l + 1, paths to it · C), from the pairs themselves."""
+        block, paths, form = self.model.interactions[number], self.paths[number], self.forms[number]
+        n_atoms, n_paths = len(features), len(paths.rows)
+        sent = block.linear_up(features)
+        channels = sent.shape[1] // paths.n_features
+        by_row = [part.view(n_atoms, channels, -1).mT
+                  for part in sent.split([part.dim for part in block.conv_tp.irreps_in1], dim=1)]  # fmt: skip
+        strengths = strengths.view(len(strengths), n_paths, channels)
+        collected = messages(strengths, torch.cat(by_row, 1), harmonics @ form, pairs, paths)
+        return [torch.cat([collected[:, start:stop] for start, stop in paths.rows if stop - start == 2 * degree + 1], 2)
+                for degree in self.degrees]  # fmt: skip
+
+    def _usual(
+        self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, first: Tensor, second: Tensor
+    ) -> list[Tensor]:
+        """The same by mace-torch's own tensor product, edge by edge in both directions."""
+        senders, receivers = torch.cat((first, second)), torch.cat((second, first))
+        both = torch.cat((harmonics, harmonics * self.parity))
+        terms = block.conv_tp(block.linear_up(features)[senders], both, torch.cat((strengths, strengths)))
+        sums = terms.new_zeros((len(features), terms.shape[1])).index_add(0, receivers, terms)
+        parts = sums.split([part.dim for part in block.conv_tp.irreps_out], dim=1)
+        rows = [part.view(len(sums), -1, stop - start).mT
+                for part, (start, stop) in zip(parts, paths_of(block.conv_tp).rows, strict=True)]
+        return [torch.cat([part for part in rows if part.shape[1] == 2 * degree + 1], 2) for degree in self.degrees]
+
+    def _laid_out(
+        self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, layout: Layout
+    ) -> list[Tensor]:
+        """The same for features that are scalars, by one matrix product an atom."""
         rows, width = layout.shape
         channels = block.conv_tp.irreps_in1.dim
         carried = block.linear_up(features).index_select(0, layout.senders).view(rows, width, 1, channels)
@@ -205,6 +256,6 @@ class ScalarMace:
         products = products.view(rows, -1, len(self.degrees), channels)
         sums, start = [], 0
         for index, degree in enumerate(self.degrees):
-            sums.append(products[:, start : start + 2 * degree + 1, index].transpose(1, 2).reshape(rows, -1))
+            sums.append(products[:, start : start + 2 * degree + 1, index])
             start += 2 * degree + 1
-        return block.linear(torch.cat(sums, dim=1)) / block.avg_num_neighbors
+        return sums

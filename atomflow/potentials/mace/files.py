@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from atomflow.errors import AtomflowError, InputError
-from atomflow.potentials import mace, trust
-from atomflow.potentials.mace_import import mace_module
+from atomflow.potentials import trust
+from atomflow.potentials.mace.imports import mace_module
+from atomflow.potentials.mace.potential import MacePotential, from_module, probe_energies
 from atomflow.potentials.registry import PORTABLE_SUFFIX, Entry
 
 _SETTINGS_KEY = "__settings__"
@@ -37,7 +38,7 @@ def load_file(
     head: str | None = None,
     name: str | None = None,
     known: Entry | None = None,
-) -> mace.MacePotential:
+) -> MacePotential:
     """A MACE model from a local file, portable or pickled.
 
     What identifies it, its name or its source, can be given to :func:`atomflow.potentials.load` again: a head that was
@@ -50,7 +51,7 @@ def load_file(
     source = f"{path.resolve()}{chosen}"
     if known and not head:
         source = known.url or f"comes with atomflow ({known.file})"
-    return mace.from_module(
+    return from_module(
         open_module(path, pinned=known.sha256 if known else None, trust_model=trust_model),
         name=(name or path.name.removesuffix(PORTABLE_SUFFIX).removesuffix(".model")) + chosen,
         sha256=trust.file_sha256(path),
@@ -183,5 +184,5 @@ def _named_block(blocks: Any, name: str) -> Any:
 
 def _check_same(model: Any, copy: Any, path: Path) -> None:
     """Raise unless the rebuilt model gives the energies of the original, to rounding, on a small cluster."""
-    if not torch.allclose(mace.probe_energies(model).cpu(), mace.probe_energies(copy), rtol=1e-5, atol=1e-6):
+    if not torch.allclose(probe_energies(model).cpu(), probe_energies(copy), rtol=1e-5, atol=1e-6):
         raise AtomflowError(f"the model cannot be written to {path}: rebuilt from its settings it differs from itself")

@@ -1,8 +1,12 @@
-"""The loops of a MACE with scalar features, compiled for the processor by numba: values and slopes by hand.
+"""The loops of a MACE, compiled for the processor by numba: values and slopes by hand.
 
-U pairs of N atoms, C channels, M = (L+1)² harmonics Y_lm of L+1 degrees. A pair points from atom ``i`` to atom ``j``;
-seen from j its harmonics are multiplied by (−1)^l. Sums over neighbours are laid out by degree: the row of Y_lm of
-atom n is N·l² + n·(2l+1) + m, so that each degree is one block of rows for one matrix product.
+U pairs of N atoms, C channels, M = (L+1)² harmonics Y_lm of L+1 degrees. A pair points from atom ``i`` to atom ``j``.
+What an atom has of several components, features, sums over neighbours, messages, is laid out by degree: component m of
+degree l of atom n of what has w_l such sets is row N·Σ_(k<l) (2k+1)·w_k + (n·(2l+1) + m)·w_l and the following, so that
+each degree is one block of rows for one matrix product.
+
+The terms of a message are those of :mod:`atomflow.potentials.mace.paths`; K are their values, for scalar features the
+harmonics themselves.
 
 Every function here is plain Python until :func:`kernels` compiles it.
 """
@@ -23,7 +27,7 @@ def kernels() -> SimpleNamespace | None:
     """The compiled functions of this file by name; None where numba is not installed."""
     if not available():
         return None
-    functions = (bonds, collect, slopes, polynomials, repel, pull)
+    functions = (bonds, collect, slopes, polynomials, chain, repel, pull)
     return SimpleNamespace(**{function.__name__: compiled(function) for function in functions})
 
 
@@ -76,9 +80,15 @@ def bonds(  # type: ignore[no-untyped-def]
     return n
 
 
-def collect(start, stop, i, j, table, interval, powers, Y, h, n_degrees, A):  # type: ignore[no-untyped-def]
-    """Add to A the messages of the pairs from start to stop: A_n,lm,c += S_l,c(r) h_c Y_lm, to either end."""
-    n_atoms, n_channels = h.shape
+def collect(  # type: ignore[no-untyped-def]
+    start, stop, i, j, table, interval, powers, K, h, path, reads, begins, adds, parity, A
+):
+    """Add to A the messages of the pairs from start to stop, at either end: S_p,c(r) h_f,c K_q.
+
+    A group of terms g has the path[g] and reads the row reads[g, 0] + n·reads[g, 1] of h for atom n; its terms are
+    those from begins[g] to begins[g + 1], and term q is added to the row adds[q, 0] + n·adds[q, 1] of A.
+    """
+    n_channels = h.shape[1]
     S = np.empty(table.shape[2], h.dtype)
     forth, back = np.empty(n_channels, h.dtype), np.empty(n_channels, h.dtype)
     for u in range(start, stop):
@@ -89,29 +99,30 @@ def collect(start, stop, i, j, table, interval, powers, Y, h, n_degrees, A):  # 
             for c in range(len(S)):
                 f0, f1, f2, f3 = table[k, p, c], table[k, p + 1, c], table[k, p + 2, c], table[k, p + 3, c]
                 S[c] += t0 * f0 + t1 * f1 + t2 * f2 + t3 * f3
-        sign = h.dtype.type(1)
-        for degree in range(n_degrees):
-            width, first = 2 * degree + 1, n_atoms * degree * degree
+        for g in range(len(path)):
+            channel = path[g] * n_channels
+            from_a, from_b = reads[g, 0] + a * reads[g, 1], reads[g, 0] + b * reads[g, 1]
             for c in range(n_channels):
-                s = S[degree * n_channels + c]
-                forth[c] = s * h[a, c]
-                back[c] = sign * s * h[b, c]
-            for m in range(width):
-                y = Y[u, degree * degree + m]
-                row = first + b * width + m
+                s = S[channel + c]
+                forth[c] = s * h[from_a, c]
+                back[c] = s * h[from_b, c]
+            for q in range(begins[g], begins[g + 1]):
+                y = K[u, q]
+                z = y * parity[q]
+                row = adds[q, 0] + b * adds[q, 1]
                 for c in range(n_channels):
                     A[row, c] += y * forth[c]
-                row = first + a * width + m
+                row = adds[q, 0] + a * adds[q, 1]
                 for c in range(n_channels):
-                    A[row, c] += y * back[c]
-            sign = -sign
+                    A[row, c] += z * back[c]
 
 
 def slopes(  # type: ignore[no-untyped-def]
-    start, stop, i, j, table, interval, powers, by_length, Y, h, n_degrees, G, wants_h, of_length, of_Y, of_h
+    start, stop, i, j, table, interval, powers, by_length, K, h, path, reads, begins, adds, parity, G, wants_h,
+    of_length, of_K, of_h,
 ):
-    """What the length and the harmonics of each pair, and h if wanted, do to Σ G·A: added to the last three."""
-    n_atoms, n_channels = h.shape
+    """What the length of each pair and h, if wanted, do to Σ G·A is added; what the terms do is written to of_K."""
+    n_channels = h.shape[1]
     zero = h.dtype.type(0)
     S, D = np.empty(table.shape[2], h.dtype), np.empty(table.shape[2], h.dtype)
     forth, back = np.empty(n_channels, h.dtype), np.empty(n_channels, h.dtype)
@@ -127,62 +138,65 @@ def slopes(  # type: ignore[no-untyped-def]
                 f0, f1, f2, f3 = table[k, p, c], table[k, p + 1, c], table[k, p + 2, c], table[k, p + 3, c]
                 S[c] += t0 * f0 + t1 * f1 + t2 * f2 + t3 * f3
                 D[c] += s0 * f0 + s1 * f1 + s2 * f2 + s3 * f3
-        sign, stretched = h.dtype.type(1), zero
-        for degree in range(n_degrees):
-            width, first, channel = 2 * degree + 1, n_atoms * degree * degree, degree * n_channels
+        stretched = zero
+        for g in range(len(path)):
+            channel = path[g] * n_channels
+            from_a, from_b = reads[g, 0] + a * reads[g, 1], reads[g, 0] + b * reads[g, 1]
             for c in range(n_channels):
                 forth[c] = zero
                 back[c] = zero
-                sent[c] = S[channel + c] * h[a, c]
-                returned[c] = S[channel + c] * h[b, c]
-            for m in range(width):
-                y, turned = Y[u, degree * degree + m], zero
-                there, here = first + b * width + m, first + a * width + m
+                sent[c] = S[channel + c] * h[from_a, c]
+                returned[c] = S[channel + c] * h[from_b, c]
+            for q in range(begins[g], begins[g + 1]):
+                y, sign, turned = K[u, q], parity[q], zero
+                there, here = adds[q, 0] + b * adds[q, 1], adds[q, 0] + a * adds[q, 1]
                 for c in range(n_channels):
                     to, fro = G[there, c], sign * G[here, c]
                     forth[c] += y * to
                     back[c] += y * fro
                     turned += to * sent[c] + fro * returned[c]
-                of_Y[u, degree * degree + m] += turned
+                of_K[u, q] = turned
             for c in range(n_channels):
-                stretched += D[channel + c] * (forth[c] * h[a, c] + back[c] * h[b, c])
+                stretched += D[channel + c] * (forth[c] * h[from_a, c] + back[c] * h[from_b, c])
             if wants_h:
                 for c in range(n_channels):
-                    of_h[a, c] += forth[c] * S[channel + c]
+                    of_h[from_a, c] += forth[c] * S[channel + c]
                 for c in range(n_channels):
-                    of_h[b, c] += back[c] * S[channel + c]
-            sign = -sign
+                    of_h[from_b, c] += back[c] * S[channel + c]
         of_length[u] += stretched
 
 
 def polynomials(  # type: ignore[no-untyped-def]
-    start, stop, species, one, two, three, pairs, begins, rest, n_degrees, messages, B
+    start, stop, species, lone, one, pairs, two, begins, rest, three, reads, writes, messages, B, slopes
 ):
-    """B (N, C) of atoms start to stop from messages; the messages are replaced by the slopes of B by them.
+    """B of atoms start to stop from messages, and the slopes of each component of B by the messages.
 
-    B = Σ_i one_i m_i + Σ_(p,q) m_p m_q (two_pq + Σ_s three_pqs m_s), weights by element and channel. The triples of a
-    pair x stand from ``begins[x]`` to ``begins[x + 1]``; ``rest`` is their third message.
+    B_k = Σ_i one_i m_i + Σ_(p,q) m_p m_q (two_pq + Σ_s three_pqs m_s), weights by element and channel. ``lone`` (I, 2)
+    holds message and component k of each single, ``pairs`` (Q, 3) two messages and k of each pair; the triples of a
+    pair x stand from ``begins[x]`` to ``begins[x + 1]``, ``rest`` is their third message. ``reads`` and ``writes``
+    (…, 2) say in which row messages and components stand, as in :func:`collect`; ``slopes`` (components, rows of
+    messages, C).
     """
-    n_atoms, n_channels = B.shape
-    n_messages = n_degrees * n_degrees
+    n_messages, n_channels, n_results = len(reads), B.shape[1], len(writes)
     m = np.empty((n_messages, n_channels), B.dtype)
-    slope = np.empty((n_messages, n_channels), B.dtype)
+    made = np.empty((n_results, n_channels), B.dtype)
+    slope = np.empty((n_results, n_messages, n_channels), B.dtype)
     inner, product = np.empty(n_channels, B.dtype), np.empty(n_channels, B.dtype)
-    rows = np.empty(n_messages, np.int64)
     for n in range(start, stop):
-        z, x = species[n], 0
-        for degree in range(n_degrees):
-            for k in range(2 * degree + 1):
-                rows[x] = n_atoms * degree * degree + n * (2 * degree + 1) + k
-                x += 1
-        B[n] = 0
+        z = species[n]
+        made[:] = 0
+        slope[:] = 0
         for x in range(n_messages):
+            row = reads[x, 0] + n * reads[x, 1]
             for c in range(n_channels):
-                m[x, c] = messages[rows[x], c]
-                slope[x, c] = one[z, x, c]
-                B[n, c] += one[z, x, c] * m[x, c]
+                m[x, c] = messages[row, c]
+        for x in range(len(lone)):
+            p, k = lone[x]
+            for c in range(n_channels):
+                slope[k, p, c] += one[z, x, c]
+                made[k, c] += one[z, x, c] * m[p, c]
         for x in range(len(pairs)):
-            p, q = pairs[x]
+            p, q, k = pairs[x]
             for c in range(n_channels):
                 inner[c] = two[z, x, c]
                 product[c] = m[p, c] * m[q, c]
@@ -190,15 +204,32 @@ def polynomials(  # type: ignore[no-untyped-def]
                 s = rest[y]
                 for c in range(n_channels):
                     inner[c] += three[z, y, c] * m[s, c]
-                    slope[s, c] += three[z, y, c] * product[c]
+                    slope[k, s, c] += three[z, y, c] * product[c]
             for c in range(n_channels):
-                B[n, c] += product[c] * inner[c]
-                slope[p, c] += inner[c] * m[q, c]
+                made[k, c] += product[c] * inner[c]
+                slope[k, p, c] += inner[c] * m[q, c]
             for c in range(n_channels):
-                slope[q, c] += inner[c] * m[p, c]
-        for x in range(n_messages):
+                slope[k, q, c] += inner[c] * m[p, c]
+        for k in range(n_results):
+            row = writes[k, 0] + n * writes[k, 1]
             for c in range(n_channels):
-                messages[rows[x], c] = slope[x, c]
+                B[row, c] = made[k, c]
+            for x in range(n_messages):
+                row = reads[x, 0] + n * reads[x, 1]
+                for c in range(n_channels):
+                    slopes[k, row, c] = slope[k, x, c]
+
+
+def chain(n_atoms, reads, writes, pull, slopes, made):  # type: ignore[no-untyped-def]
+    """made = Σ_k pull_k · slopes_k, for the components k of :func:`polynomials`; ``made`` may be slopes[0]."""
+    for n in range(n_atoms):
+        for x in range(len(reads)):
+            row = reads[x, 0] + n * reads[x, 1]
+            for k in range(len(writes)):
+                by = writes[k, 0] + n * writes[k, 1]
+                for c in range(pull.shape[1]):
+                    part = pull[by, c] * slopes[k, row, c]
+                    made[row, c] = part if k == 0 else made[row, c] + part
 
 
 def repel(  # type: ignore[no-untyped-def]

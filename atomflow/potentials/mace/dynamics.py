@@ -1,4 +1,4 @@
-"""MACE models with scalar features without autograd: one pass forth and one back, for molecular dynamics on a CPU.
+"""MACE models without autograd: one pass forth and one back, for molecular dynamics on a CPU.
 
 Each layer sends features along pairs (compiled loops), mixes the sums that arrive (matrix products), forms polynomials
 of them (compiled; they leave their slopes behind) and mixes these. The way back is the same steps turned round. The
@@ -23,9 +23,9 @@ import torch
 
 from atomflow.potentials.base import Edges, Evaluation
 from atomflow.potentials.bonds import undirected
-from atomflow.potentials.mace_arrays import Arrays, Layer, Readout, arrays_of
-from atomflow.potentials.mace_kernels import kernels
-from atomflow.potentials.mace_scalar import ScalarMace
+from atomflow.potentials.mace.arrays import Arrays, Layer, Readout, arrays_of
+from atomflow.potentials.mace.kernels import kernels
+from atomflow.potentials.mace.shorter import ShorterMace
 
 #: so many pairs are worth a further thread
 PAIRS_A_THREAD = 8192
@@ -50,12 +50,13 @@ class CompiledBatch:
         self.sorted_owner = self.owner[order]
         ends = np.searchsorted(self.elements, np.arange(len(arrays.embedding) + 1)).tolist()
         self.spans = [(z, slice(*span)) for z, span in enumerate(pairwise(ends)) if span[0] < span[1]]
-        self.degrees = arrays.layers[0].message.shape[1]
+        self.degrees = len(arrays.layers[0].message)
+        self.layers = [_Places(layer, len(order)) for layer in arrays.layers]
         self._work: dict[str, np.ndarray] = {}
         self._seen: tuple[Edges, tuple[np.ndarray, ...]] | None = None
         self._embedded = arrays.embedding[self.elements]
         # what the first layer sends depends on no position
-        self._sent = _times(self._embedded, arrays.layers[0].up)
+        self._sent = self._mixed(self._embedded, arrays.layers[0].up)
         self._kept = self._skipped(arrays.layers[0], self._embedded, False)
 
     def __call__(self, positions_A: torch.Tensor, lattices_A: torch.Tensor, edges: Edges, stress: bool) -> Evaluation:
@@ -111,92 +112,125 @@ class CompiledBatch:
         passed = []
         for number, (layer, readout) in enumerate(zip(model.layers, model.readouts, strict=True)):
             if number:
-                sent, kept = _times(features, layer.up), self._skipped(layer, features, False)
+                sent, kept = self._mixed(features, layer.up), self._skipped(layer, features, False)
             slopes, values = self._products(number, layer, pairs, sent)
-            features = _times(values, layer.product)
+            features = self._mixed(values, layer.product)
             if kept is not None:
-                features += kept
+                features[: len(kept)] += kept
             pull = np.zeros_like(features)
             if readout is not None:
-                _read(readout, features, energies, pull)
+                _read(readout, features[: len(energies)], energies, pull[: len(energies)])
             passed.append((layer, sent, slopes, pull))
         pulled = None
         for number, (layer, sent, slopes, pull) in reversed(list(enumerate(passed))):
             pull = pull if pulled is None else pull + pulled
-            of_sent = self._send_back(layer, pairs, sent, slopes, _times(pull, layer.product.T), number > 0)
+            of_values = self._mixed(pull, layer.product, True)
+            of_sent = self._send_back(number, layer, pairs, sent, slopes, of_values, number > 0)
             if number:
-                pulled = _times(of_sent, layer.up.T)
+                pulled = self._mixed(of_sent, layer.up, True)
                 skipped = self._skipped(layer, pull, True)
-                pulled = pulled if skipped is None else pulled + skipped
+                if skipped is not None:
+                    pulled[: len(skipped)] += skipped
 
     def _products(
         self, number: int, layer: Layer, pairs: SimpleNamespace, sent: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The polynomials (N, C) of what reaches each atom, and before them their slopes by the messages (N·M, C)."""
-        n_atoms, n_channels = sent.shape
+        """The slopes of the polynomials by the messages (components, N·M, C), and the polynomials (N·components, C)."""
+        n_atoms, n_channels, places = len(self.place), sent.shape[1], self.layers[number]
         chunks = _chunks(pairs.n)
-        sums = self._room("sums", (len(chunks), n_atoms * self.degrees**2, n_channels))
+        sums = self._room("sums", (len(chunks), n_atoms * layer.paths.n_rows, n_channels))
         sums[:] = 0
+        terms = self._terms(pairs, layer)
         _each(
             lambda k, start, stop: _compiled().collect(
-                start, stop, pairs.i, pairs.j, layer.table, pairs.interval, pairs.powers, pairs.Y, sent, self.degrees,
+                start, stop, pairs.i, pairs.j, layer.table, pairs.interval, pairs.powers, terms, sent, *places.terms,
                 sums[k],
             ),
             chunks,
         )  # fmt: skip
         for other in sums[1:]:
             sums[0] += other
-        messages = self._room(f"messages {number}", sums.shape[1:])
+        slopes = self._room(f"messages {number}", (len(places.writes), n_atoms * self.degrees**2, n_channels))
+        messages = slopes[0]
         self._mix(layer, sums[0], messages, False)
-        values = np.empty((n_atoms, n_channels), self.dtype)
+        values = np.empty((n_atoms * len(places.writes), n_channels), self.dtype)
+        by = layer.polynomials
         _each(
             lambda _, start, stop: _compiled().polynomials(
-                start, stop, self.elements, layer.one, layer.two, layer.three, layer.pairs, layer.begins, layer.rest,
-                self.degrees, messages, values,
+                start, stop, self.elements, by.lone, by.one, by.pairs, by.two, by.begins, by.rest, by.three,
+                places.reads, places.writes, messages, values, slopes,
             ),
             _split(n_atoms, len(chunks)),
         )  # fmt: skip
-        return messages, values
+        return slopes, values
+
+    def _terms(self, pairs: SimpleNamespace, layer: Layer) -> np.ndarray:
+        """(U, Q) terms of a layer's messages."""
+        if layer.paths.scalars:
+            return pairs.Y  # type: ignore[no-any-return]
+        return _times(pairs.Y[: pairs.n], layer.paths.form.astype(self.dtype))
 
     def _send_back(
-        self, layer: Layer, pairs: SimpleNamespace, sent: np.ndarray, slopes: np.ndarray, pull: np.ndarray,
-        further: bool,
+        self, number: int, layer: Layer, pairs: SimpleNamespace, sent: np.ndarray, slopes: np.ndarray,
+        pull: np.ndarray, further: bool,
     ) -> np.ndarray:
-        """From the slopes by the polynomials (N, C) to those by pairs, which are kept, and by what was sent (N, C)."""
-        for degree in range(self.degrees):
-            slopes[self._rows(degree)].reshape(len(pull), -1, pull.shape[1])[:] *= pull[:, None]
-        of_sums = self._room("of sums", slopes.shape)
-        self._mix(layer, slopes, of_sums, True)
+        """From the slopes by the polynomials to those by pairs, which are kept, and by what was sent, like it."""
+        places = self.layers[number]
+        _compiled().chain(len(self.place), places.reads, places.writes, pull, slopes, slopes[0])
+        of_sums = self._room("of sums", (len(self.place) * layer.paths.n_rows, sent.shape[1]))
+        self._mix(layer, of_sums, slopes[0], True)
         chunks = _chunks(pairs.n)
         of_sent = np.zeros((len(chunks), *sent.shape), self.dtype)
+        terms = self._terms(pairs, layer)
+        of_terms = self._room("of terms", (pairs.n, terms.shape[1]))
         _each(
             lambda k, start, stop: _compiled().slopes(
-                start, stop, pairs.i, pairs.j, layer.table, pairs.interval, pairs.powers, pairs.by_length, pairs.Y,
-                sent, self.degrees, of_sums, further, pairs.of_length, pairs.of_Y, of_sent[k],
+                start, stop, pairs.i, pairs.j, layer.table, pairs.interval, pairs.powers, pairs.by_length, terms, sent,
+                *places.terms, of_sums, further, pairs.of_length, of_terms, of_sent[k],
             ),
             chunks,
         )  # fmt: skip
+        pairs.of_Y += of_terms if layer.paths.scalars else _times(of_terms, layer.paths.form.T.astype(self.dtype))
         return of_sent.sum(0) if len(chunks) > 1 else of_sent[0]
 
     def _rows(self, degree: int, span: slice | None = None) -> slice:
-        """Rows of one degree, of all atoms or of a span of them; see ``mace_kernels``."""
+        """Rows of one degree, of all atoms or of a span of them; see ``kernels``."""
         n_atoms, width = len(self.place), 2 * degree + 1
         span = slice(0, n_atoms) if span is None else span
         return slice(n_atoms * degree**2 + span.start * width, n_atoms * degree**2 + span.stop * width)
 
-    def _mix(self, layer: Layer, given: np.ndarray, made: np.ndarray, turned: bool) -> None:
-        spans = self.spans if len(layer.message) > 1 else [(0, slice(0, len(self.place)))]
-        for degree in range(self.degrees):
+    def _mix(self, layer: Layer, sums: np.ndarray, messages: np.ndarray, turned: bool) -> None:
+        """From sums over neighbours to messages; turned round, from the slopes by these to those by the sums."""
+        begun = 0
+        for degree, by_element in enumerate(layer.message):
+            spans = self.spans if len(by_element) > 1 else [(0, slice(0, len(self.place)))]
+            width, times = 2 * degree + 1, by_element.shape[1] // by_element.shape[2]
+            block = sums[begun : begun + len(self.place) * width * times].reshape(-1, by_element.shape[1])
             for z, span in spans:
-                weights, rows = layer.message[z, degree], self._rows(degree, span)
-                _times(given[rows], weights.T if turned else weights, made[rows])
+                wide, rows = slice(span.start * width, span.stop * width), self._rows(degree, span)
+                if turned:
+                    _times(messages[rows], by_element[z].T, block[wide])
+                else:
+                    _times(block[wide], by_element[z], messages[rows])
+            begun += len(self.place) * width * times
+
+    def _mixed(self, features: np.ndarray, by_degree: tuple[np.ndarray, ...], turned: bool = False) -> np.ndarray:
+        """Features of several degrees, or their slopes, through a matrix for each degree."""
+        made = np.empty_like(features)
+        for degree, weights in enumerate(by_degree):
+            rows = self._rows(degree)
+            _times(features[rows], weights.T if turned else weights, made[rows])
+        return made
 
     def _skipped(self, layer: Layer, features: np.ndarray, turned: bool) -> np.ndarray | None:
+        """What is added to the new features, of the degrees that they have; turned round, to the slopes by the old."""
         if layer.skip is None:
             return None
-        made = np.empty_like(features)
-        for z, span in self.spans:
-            _times(features[span], layer.skip[z].T if turned else layer.skip[z], made[span])
+        made = np.empty((len(self.place) * len(layer.skip) ** 2, features.shape[1]), self.dtype)
+        for degree, by_element in enumerate(layer.skip):
+            for z, span in self.spans:
+                rows = self._rows(degree, span)
+                _times(features[rows], by_element[z].T if turned else by_element[z], made[rows])
         return made
 
     def _room(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
@@ -207,7 +241,34 @@ class CompiledBatch:
         return self._work[name][:size].reshape(shape)
 
 
-def tried_arrays(model: Any, head: int, other: ScalarMace) -> Arrays | None:
+class _Places:
+    """Where a layer's features, sums, messages and polynomials stand; see ``kernels``."""
+
+    def __init__(self, layer: Layer, n_atoms: int) -> None:
+        paths = layer.paths
+        of_row = np.zeros((paths.n_rows, 2), np.int64)
+        begun = 0
+        for degree, by_element in enumerate(layer.message):
+            width, times = 2 * degree + 1, by_element.shape[1] // by_element.shape[2]
+            own = [start for start, stop in paths.rows if stop - start == width]
+            for number, start in enumerate(own):
+                for m in range(width):
+                    of_row[start + m] = begun + m * times + number, width * times
+            begun += n_atoms * width * times
+        parity = paths.parity.astype(layer.table.dtype)
+        sent = _components(len(layer.up), n_atoms)
+        self.terms = (paths.path, sent[paths.row], paths.begins, of_row[paths.target], parity)
+        self.reads = _components(len(layer.message), n_atoms)
+        self.writes = _components(len(layer.product), n_atoms)
+
+
+def _components(degrees: int, n_atoms: int) -> np.ndarray:
+    """(degrees², 2) the row of every component of the first atom, and how far it is to the next atom's."""
+    places = [(n_atoms * degree**2 + m, 2 * degree + 1) for degree in range(degrees) for m in range(2 * degree + 1)]
+    return np.array(places, dtype=np.int64)
+
+
+def tried_arrays(model: Any, head: int, other: ShorterMace) -> Arrays | None:
     """The model as arrays, if numba is here, the model is of that make and a trial agrees with the other way."""
     arrays = arrays_of(model, head) if kernels() is not None else None
     if arrays is None:

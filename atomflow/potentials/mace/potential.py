@@ -5,7 +5,7 @@ the model's precision and handed over; the gradient of the energy with respect t
 stress alike (see ``gradients.py``), so that stress costs no second pass and no strained copy of the graph.
 
 On a CPU a model whose messages are scalars takes a quicker way: compiled, without autograd, where numba is installed
-(``mace_compiled.py``), and otherwise ``mace_scalar.py``.
+(``dynamics.py``), and otherwise ``shorter.py``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from atomflow.potentials.base import (
 )
 from atomflow.potentials.bonds import undirected
 from atomflow.potentials.gradients import edge_vectors, forces_and_stress
-from atomflow.potentials.mace_arrays import Arrays
-from atomflow.potentials.mace_compiled import CompiledBatch, tried_arrays
-from atomflow.potentials.mace_import import mace_module
-from atomflow.potentials.mace_scalar import ScalarMace, fits
+from atomflow.potentials.mace.arrays import Arrays
+from atomflow.potentials.mace.dynamics import CompiledBatch, tried_arrays
+from atomflow.potentials.mace.imports import mace_module
+from atomflow.potentials.mace.shorter import ShorterMace, fits
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -53,7 +53,7 @@ class MacePotential:
     device: torch.device
     dtype: torch.dtype
     head: int = 0
-    shorter: ScalarMace | None = None
+    shorter: ShorterMace | None = None
 
     def __repr__(self) -> str:
         return in_a_line(self)
@@ -253,12 +253,12 @@ def from_module(
     return MacePotential(identity, model, where, precision, choose_head(model, head, name), _shorter_way(model))
 
 
-def _shorter_way(model: Any) -> ScalarMace | None:
+def _shorter_way(model: Any) -> ShorterMace | None:
     """The quicker way through the model on a CPU, if there is one and it agrees with the model on a trial."""
     parameter = next(model.parameters())
     if parameter.device.type != "cpu" or not fits(model):
         return None
-    shorter = ScalarMace(model)
+    shorter = ShorterMace(model)
     first, second = torch.tensor([0, 0, 1, 1, 0]), torch.tensor([1, 1, 1, 1, 0])
     directions = torch.tensor([[3.0, 4, 0], [-2, 3, 6], [4, -7, 4], [1, 2, -2], [-6, -2, 3]])
     lengths = torch.tensor([0.35, 0.5, 0.6, 0.75, 0.9]) * float(model.r_max)
