@@ -26,6 +26,7 @@ from atomflow.potentials.check import check  # noqa: E402
 from atomflow.potentials.edges import build_edges  # noqa: E402
 from atomflow.potentials.evaluate import evaluate_cells  # noqa: E402
 from atomflow.potentials.mace import potential as mace  # noqa: E402
+from atomflow.potentials.mace import shorter  # noqa: E402
 from atomflow.potentials.mace.imports import mace_module  # noqa: E402
 from atomflow.potentials.pair import LennardJones  # noqa: E402
 
@@ -121,9 +122,19 @@ def test_mace_gives_edges_beyond_its_cutoff_no_weight_at_all(module, small):
     np.testing.assert_allclose(kept.forces_eV_per_A, dropped.forces_eV_per_A, rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("changes", [{}, {"correlation": 3, "num_interactions": 1}, {"distance_transform": "Agnesi"}])
-def test_the_shorter_way_through_a_scalar_mace_is_the_model(changes, small, nzsp, monkeypatch):
+@pytest.mark.parametrize("numba", [True, False])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"correlation": 3, "num_interactions": 1}, {"distance_transform": "Agnesi"}, {"hidden_irreps": "4x0e+4x1o"}],
+    ids=str,
+)
+def test_the_shorter_way_through_a_mace_is_the_model(changes, numba, small, nzsp, monkeypatch):
     monkeypatch.setattr(mace, "tried_arrays", lambda *_: None)  # the compiled way has its own tests
+    if not numba:
+        monkeypatch.setattr(shorter, "available", lambda: False)
+    from e3nn import o3
+
+    changes = {key: o3.Irreps(value) if key == "hidden_irreps" else value for key, value in changes.items()}
     model = make_mace(seed=4, max_ell=2, **changes)
     potential = mace.from_module(model, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
     assert potential.shorter is not None
@@ -135,19 +146,12 @@ def test_the_shorter_way_through_a_scalar_mace_is_the_model(changes, small, nzsp
     np.testing.assert_allclose(ours.stress_eV_per_A3, theirs.stress_eV_per_A3, rtol=1e-8, atol=1e-14)
 
 
-@pytest.mark.parametrize("make", ["vectors", "density"])
-def test_a_mace_of_another_make_takes_its_own_way(make, small):
+def test_a_mace_of_another_make_takes_its_own_way(small):
     blocks = mace_module("modules").interaction_classes
-    from e3nn import o3
-
-    changes = {
-        "vectors": {"hidden_irreps": o3.Irreps("4x0e + 4x1o")},
-        "density": {
-            "interaction_cls": blocks["RealAgnosticDensityResidualInteractionBlock"],
-            "interaction_cls_first": blocks["RealAgnosticDensityInteractionBlock"],
-        },
-    }
-    model = make_mace(**changes[make])
+    model = make_mace(
+        interaction_cls=blocks["RealAgnosticDensityResidualInteractionBlock"],
+        interaction_cls_first=blocks["RealAgnosticDensityInteractionBlock"],
+    )
     potential = mace.from_module(model, name="tiny", sha256="0" * 64, source="test", device="cpu", dtype="float64")
     assert potential.shorter is None
     atoms = small.copy()

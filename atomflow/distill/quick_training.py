@@ -4,7 +4,7 @@ Two options more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts fro
 and ``--optimizer=soap`` is a further optimiser (see :mod:`atomflow.distill.soap`).
 
 Training is mace-torch's own: data, loss, schedule, averages, checkpoints. Only the pass from positions to energy,
-forces and stress of a scalar ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace.shorter`, which gives the
+forces and stress of a ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace.shorter`, which gives the
 same numbers to rounding in a half to a third of the time. Models that do not fit it are trained as they always were.
 
 Whoever started it and reads its output may be killed outright: it then ends, too, for the checkpoints that it would go

@@ -1,4 +1,4 @@
-"""One force call of a MACE with scalar features, 80-atom NZSP, on a CPU: compiled loops against autograd.
+"""One force call of a MACE, 80-atom NZSP, on a CPU: compiled loops against autograd.
 
     python workflows/benchmarks/force_call.py [-p NAME] [--dtype float32] [--repeat 1] [--threads 1]
 
@@ -39,7 +39,7 @@ def main() -> None:
     except InputError as error:
         parser.error(str(error))
     if getattr(potential, "arrays", None) is None:
-        parser.error(f"{given.potential} has no compiled way: it takes numba, and a MACE with scalar features")
+        parser.error(f"{given.potential} has no compiled way: it takes numba, and a MACE with hidden irreps such as 64x0e+64x1o")
     without = replace(potential)
     without.__dict__["arrays"] = None
     atoms = build_nzsp(order="ordered").to_ase().repeat((given.repeat, 1, 1))

@@ -4,7 +4,7 @@ A MACE energy depends on positions only through the edge vectors. So the vectors
 the model's precision and handed over; the gradient of the energy with respect to them gives forces and
 stress alike (see ``gradients.py``), so that stress costs no second pass and no strained copy of the graph.
 
-On a CPU a model whose messages are scalars takes a quicker way: compiled, without autograd, where numba is installed
+On a CPU a model of the usual make takes a quicker way: compiled, without autograd, where numba is installed
 (``dynamics.py``), and otherwise ``shorter.py``.
 """
 
