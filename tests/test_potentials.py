@@ -132,6 +132,7 @@ def test_the_shorter_way_through_a_mace_is_the_model(changes, numba, small, nzsp
     monkeypatch.setattr(mace, "tried_arrays", lambda *_: None)  # the compiled way has its own tests
     if not numba:
         monkeypatch.setattr(shorter, "available", lambda: False)
+    mace_module("modules")  # before e3nn
     from e3nn import o3
 
     changes = {key: o3.Irreps(value) if key == "hidden_irreps" else value for key, value in changes.items()}

@@ -39,7 +39,7 @@ def main() -> None:
     except InputError as error:
         parser.error(str(error))
     if getattr(potential, "arrays", None) is None:
-        parser.error(f"{given.potential} has no compiled way: it takes numba, and a MACE with hidden irreps such as 64x0e+64x1o")
+        parser.error(f"{given.potential} has no compiled way: it takes numba, and a MACE such as 64x0e or 64x0e+64x1o")
     without = replace(potential)
     without.__dict__["arrays"] = None
     atoms = build_nzsp(order="ordered").to_ase().repeat((given.repeat, 1, 1))
