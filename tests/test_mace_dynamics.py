@@ -82,7 +82,7 @@ def shipped(request):
 def test_shipped_models_are_what_mace_torch_says_they_are(shipped, precision):
     potential = shipped.with_dtype(precision)
     ordinary = [potential_toys.rock_salt(), sodium(), contact(), ordered_nzsp()]
-    close = {"float32": (1e-6, 1e-5, 1e-5), "float64": (1e-12, 1e-10, 1e-10)}[precision]
+    close = {"float32": (1e-6, 1e-5, 1e-5), "float64": (1e-11, 1e-10, 1e-10)}[precision]
     agree(potential, ordinary, *close)
     agree(potential, [glass()], 10 * close[0], *close[1:])  # of atoms that cancel by hundreds of eV
 
