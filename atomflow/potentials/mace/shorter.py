@@ -163,7 +163,7 @@ class ShorterMace:
             elif sends_scalars(block):
                 sums = self._laid_out(block, features, strengths, spread, layout)
             else:
-                sums = self._usual(block, features, strengths, harmonics, first, second)
+                sums = self._usual(number, features, strengths, harmonics, first, second)
             message = self._mixed(number, sums, kinds)
             skip = None if type(block).__name__ == _BLOCKS[0] else self._skipped(number, features, node_attrs, kinds)
             features = product(node_feats=message.mT, sc=skip, node_attrs=node_attrs)
@@ -231,16 +231,17 @@ class ShorterMace:
                 for degree in self.degrees]  # fmt: skip
 
     def _usual(
-        self, block: Any, features: Tensor, strengths: Tensor, harmonics: Tensor, first: Tensor, second: Tensor
+        self, number: int, features: Tensor, strengths: Tensor, harmonics: Tensor, first: Tensor, second: Tensor
     ) -> list[Tensor]:
         """The same by mace-torch's own tensor product, edge by edge in both directions."""
+        block = self.model.interactions[number]
         senders, receivers = torch.cat((first, second)), torch.cat((second, first))
         both = torch.cat((harmonics, harmonics * self.parity))
         terms = block.conv_tp(block.linear_up(features)[senders], both, torch.cat((strengths, strengths)))
         sums = terms.new_zeros((len(features), terms.shape[1])).index_add(0, receivers, terms)
         parts = sums.split([part.dim for part in block.conv_tp.irreps_out], dim=1)
         rows = [part.view(len(sums), -1, stop - start).mT
-                for part, (start, stop) in zip(parts, paths_of(block.conv_tp).rows, strict=True)]
+                for part, (start, stop) in zip(parts, self.paths[number].rows, strict=True)]
         return [torch.cat([part for part in rows if part.shape[1] == 2 * degree + 1], 2) for degree in self.degrees]
 
     def _laid_out(
