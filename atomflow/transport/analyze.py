@@ -27,6 +27,7 @@ from atomflow.transport.displacement import Displacements
 from atomflow.transport.measure import Measured, measure
 from atomflow.transport.pooling import about_pool, check_same, held_still, open_all, temperature_of, vacuum
 from atomflow.transport.result import TransportResult
+from atomflow.transport.seeds import Agreement, agreement
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
 _MSD_POINTS = 80
@@ -47,6 +48,7 @@ class _Numbers:
     ln_tracer: tuple[float, float] | None
     ln_charge: tuple[float, float] | None
     warnings: list[str]
+    seeds: Agreement | None = None
 
 
 def analyze(
@@ -149,6 +151,7 @@ def analyze(
         hop_exposure_s_per_cm2=equivalent_hops(1.0, measured.ion_time_ps, hop_length_A),
         ln_tracer=numbers.ln_tracer,
         ln_charge=numbers.ln_charge,
+        seeds=numbers.seeds,
         warnings=tuple(dict.fromkeys([text for item in opened for text in item.warnings] + warnings)),
     )
 
@@ -156,10 +159,17 @@ def analyze(
 def _diffusing(window: windows.Window, level: float) -> _Numbers:
     fit, steps = window.fit, window.steps
     collective = charge(steps, fit, window.together)
-    directions = {name: tracer(steps, window.together, slice(axis, axis + 1)).estimate(level)
+    together, seeds, warnings = window.together, None, []
+    if len(steps.ions) > 1:
+        seeds = agreement(steps, together)
+        together *= max(1.0, seeds.ln_error / fit.log_moments()[1]) ** 2
+        fit = tracer(steps, together)
+        warnings += [seeds.warning] if seeds.warning else []
+    directions = {name: tracer(steps, together, slice(axis, axis + 1)).estimate(level)
                   for axis, name in enumerate("xyz")}
     return _Numbers(fit.estimate(level), collective.estimate(level), haven_ratio(fit, collective, level), directions,
-                    tensor_cm2_per_s(steps, fit.posterior), fit.log_moments(), collective.log_moments(), [])
+                    tensor_cm2_per_s(steps, fit.posterior), fit.log_moments(), collective.log_moments(), warnings,
+                    seeds)
 
 
 def _limited(window: windows.Window, measured: Measured, hops: float, hop_length_A: float, level: float) -> _Numbers:
@@ -180,7 +190,7 @@ def _without_charge(numbers: _Numbers, level: float, reference: str) -> _Numbers
     unknown = Estimate.unknown(level)
     note = f"displacements are against {reference}: the summed displacement says nothing, so no charge diffusivity"
     return _Numbers(numbers.tracer, unknown, unknown, numbers.directions, numbers.tensor, numbers.ln_tracer, None,
-                    [*numbers.warnings, note])
+                    [*numbers.warnings, note], numbers.seeds)
 
 
 def _msd_table(measured: Measured, overdispersion: float, level: float) -> dict[str, np.ndarray]:

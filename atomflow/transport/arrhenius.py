@@ -21,7 +21,7 @@ from atomflow.estimate import Estimate
 from atomflow.units import BOLTZMANN_EV_PER_K
 
 ROOM_TEMPERATURE_K = 298.15
-_LACK_OF_FIT_P = 0.05
+LACK_OF_FIT_P = 0.05
 _GRID = 121
 
 
@@ -109,7 +109,7 @@ def fit(points: Sequence[Point], limits: Sequence[Limit] = (), level: float = 0.
     warnings = []
     if len({*(point.temperature_K for point in points), *(limit.temperature_K for limit in limits)}) == 2:
         warnings.append("two temperatures: a line through them always fits, and nothing tests whether it is one")
-    if p_value < _LACK_OF_FIT_P:
+    if p_value < LACK_OF_FIT_P:
         warnings.append(f"the points scatter more than their errors (χ² = {chi2:.3g} for {dof} degrees of freedom, "
                         f"p = {p_value:.2g}): errors scaled by {scale:.2f} and Student's t used")
     grid = _posterior_grid(points, limits, stretch)
@@ -125,7 +125,7 @@ def lack_of_fit(chi2: float, dof: int, level: float = 0.95) -> tuple[float, floa
         return 1.0, 1.0, 1.0
     p_value = float(scipy.stats.chi2.sf(chi2, dof))
     scale = float(np.sqrt(max(1.0, chi2 / dof)))
-    return p_value, scale, scale * (_student_over_normal(dof, level) if p_value < _LACK_OF_FIT_P else 1.0)
+    return p_value, scale, scale * (_student_over_normal(dof, level) if p_value < LACK_OF_FIT_P else 1.0)
 
 
 def straight_line(beta: np.ndarray, y: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, float, int]:

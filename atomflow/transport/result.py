@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from atomflow.estimate import Estimate
 from atomflow.plain import Shown, named, with_error
+from atomflow.transport.seeds import Agreement
 
 
 def in_words(target_K: float | None, mean_K: float | None, error_K: float | None) -> str:
@@ -20,6 +21,8 @@ def in_words(target_K: float | None, mean_K: float | None, error_K: float | None
 @dataclass(frozen=True, repr=False)
 class TransportResult(Shown):
     """Transport of one species at one temperature, pooled over seeds. Units are in the names.
+
+    ``seeds`` says how far pooled seeds agree; None of a single run, and of an upper limit.
 
     ``temperature_error_K`` is one standard error of ``temperature_mean_K``; None of too few rows, or of a ramp.
     ``ln_tracer`` and ``ln_charge`` are (mean, standard deviation) of ln(D / cm² s⁻¹) for the Arrhenius fit; ``None``
@@ -60,6 +63,7 @@ class TransportResult(Shown):
     hop_exposure_s_per_cm2: float
     ln_tracer: tuple[float, float] | None
     ln_charge: tuple[float, float] | None
+    seeds: Agreement | None
     warnings: tuple[str, ...]
 
     @property
@@ -87,6 +91,7 @@ class TransportResult(Shown):
             f"{'conductivity, S/cm':<32}{self.conductivity_S_per_cm:.3g}",
             f"{'  Nernst-Einstein, S/cm':<32}{self.nernst_einstein_conductivity_S_per_cm:.3g}",
             *(f"{f'  tracer along {axis}, cm²/s':<32}{estimate:.3g}" for axis, estimate in self.directions.items()),
+            *([f"{'  tracer of each seed, cm²/s':<32}{self.seeds.text()}"] if self.seeds else []),
         ]
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
@@ -107,6 +112,7 @@ class TransportResult(Shown):
             "diffusivity_tensor_cm2_per_s": {"axes": "cartesian", "tensor": tensor, **directions},
             "fit_window_ps": list(self.fit_window_ps),
             "equivalent_hops": self.hops,
+            "seeds": self.seeds and asdict(self.seeds),
             "msd": {name: values.tolist() for name, values in self.msd.items()},
             "warnings": list(self.warnings),
         }
