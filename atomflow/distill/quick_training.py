@@ -1,7 +1,8 @@
 """``mace_run_train`` with a shorter forward pass: python -m atomflow.distill.quick_training [its options].
 
-Two options more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts from the weights of that smaller student,
-and ``--optimizer=soap`` is a further optimiser (see :mod:`atomflow.distill.soap`).
+Three options more than mace_run_train's: ``--grow_from=FILE.mace.npz`` starts from the weights of that smaller
+student, ``--optimizer=soap`` is a further optimiser (see :mod:`atomflow.distill.soap`), and ``--processes=N`` shares
+every batch among N processes (see :mod:`atomflow.distill.shares`).
 
 Training is mace-torch's own: data, loss, schedule, averages, checkpoints. Only the pass from positions to energy,
 forces and stress of a ScaleShiftMACE takes the way of :mod:`atomflow.potentials.mace.shorter`, which gives the
@@ -14,18 +15,22 @@ on writing are those of the training to come.
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroupGloo
 
+from atomflow.distill import shares
 from atomflow.distill.signals import end_with_reader
 from atomflow.potentials.allocator import keep_freed_memory
 from atomflow.potentials.mace.shorter import ShorterMace, fits
 
 _GROW = "--grow_from="
 _SOAP = "--optimizer=soap"
+_PROCESSES = "--processes="
 
 
 def each_pair_once(senders: Tensor, receivers: Tensor, unit_shifts: Tensor) -> Tensor:
@@ -131,19 +136,38 @@ def install_soap() -> None:
     setattr(run_train, "get_optimizer", get_optimizer)  # noqa: B010
 
 
+def _take(option: str, words: list[str]) -> list[str]:
+    """The values of ``option`` among ``words``, which keep all others."""
+    values = [word.removeprefix(option) for word in words if word.startswith(option)]
+    words[:] = [word for word in words if not word.startswith(option)]
+    return values
+
+
 def main() -> None:
+    words = sys.argv[1:]
+    helped = _take(shares.HELPER, words)
+    processes = int((_take(_PROCESSES, words) or ["1"])[-1])
+    if helped:
+        _train(words, shares.helper(helped[-1]))
+        return
     end_with_reader()
+    with shares.helpers(words, processes) if processes > 1 else nullcontext() as group:
+        _train(words, group)
+
+
+def _train(words: list[str], group: ProcessGroupGloo | None) -> None:
     from mace.cli.run_train import main as run
 
-    starts = [option.partition("=")[2] for option in sys.argv if option.startswith(_GROW)]
-    soap = _SOAP in sys.argv
-    sys.argv = [option for option in sys.argv if not option.startswith(_GROW) and option != _SOAP]
+    starts, soap = _take(_GROW, words), bool(_take(_SOAP, words))
+    sys.argv[1:] = words
     keep_freed_memory()
     install()
     for start in starts:
         install_growth(start)
     if soap:
         install_soap()
+    if group is not None:
+        shares.install(group)
     run()
 
 

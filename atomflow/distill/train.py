@@ -144,8 +144,10 @@ def arguments(config: StudentConfig, folder: Path) -> list[str]:
         "default_dtype": "float32", "device": _device(), "error_table": "PerAtomRMSE", "plot": False,
         "num_workers": 0, "pin_memory": False,
     }
-    grown = [f"--grow_from={portable_student(config.grow_from)}"] if config.grow_from else []
-    return [*(f"--{key}={value}" for key, value in options.items()), "--ema", "--amsgrad", "--restart_latest", *grown]
+    more = [f"--grow_from={portable_student(config.grow_from)}"] if config.grow_from else []
+    if config.processes > 1:
+        more.append(f"--processes={config.processes}")
+    return [*(f"--{key}={value}" for key, value in options.items()), "--ema", "--amsgrad", "--restart_latest", *more]
 
 
 def _device() -> str:
