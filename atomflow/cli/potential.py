@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from atomflow.cli import (
+    potential_along,
     potential_card,
     potential_distill,
     potential_doubt,
@@ -179,6 +180,7 @@ def convert(
 
 potential_distill.mount(app)
 potential_repulsion.mount(app)
+app.command()(potential_along.along)
 app.command()(potential_doubt.doubt)
 app.command()(potential_stability.stability)
 potential_card.mount(app)

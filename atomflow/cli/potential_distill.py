@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from atomflow.cli.options import Json
 from atomflow.errors import InputError
+
+if TYPE_CHECKING:
+    from atomflow.distill.label import LabelProgress
 
 
 def sample(
@@ -39,6 +43,15 @@ def sample(
         output.show(f"{facts['frames']} frames ({facts['test_frames']} held out), {facts['atoms']} atoms, in {path}")
 
 
+def show_labelling(state: LabelProgress) -> None:
+    """Every tenth frame and the last, as a line of progress."""
+    from atomflow.cli import output
+
+    if state.done % 10 == 0 or state.done == state.total:
+        output.say(f"{state.done}/{state.total} frames, {state.seconds_per_frame:.2f} s each, "
+                   f"{state.seconds_left / 60:.1f} min left")
+
+
 def label(
     pool: Path = typer.Argument(..., help="Pool written by `sample`."),
     teacher: str = typer.Option("7net-l3i5", help="7net-l3i5, 7net-0, chgnet, mace:FILE."),
@@ -55,15 +68,9 @@ def label(
       atomflow potential label pool/ --teacher 7net-l3i5 -o labelled/
     """
     from atomflow.cli import output
-    from atomflow.distill.label import LabelProgress
     from atomflow.distill.label import label as label_pool
 
-    def show(state: LabelProgress) -> None:
-        if state.done % 10 == 0 or state.done == state.total:
-            output.say(f"{state.done}/{state.total} frames, {state.seconds_per_frame:.2f} s each, "
-                       f"{state.seconds_left / 60:.1f} min left")
-
-    path = label_pool(pool, out, teacher, python, show)
+    path = label_pool(pool, out, teacher, python, show_labelling)
     if json_:
         output.emit_json({"labelled": path, "teacher": teacher})
     else:
