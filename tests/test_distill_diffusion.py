@@ -138,6 +138,18 @@ def test_the_slow_side_is_kept_for_a_later_student_and_goes_on_when_more_is_aske
     assert np.array_equal(frames(kept)[: len(before)], before)
 
 
+def test_seeds_of_the_slow_side_are_asked_for_apart_and_pooled(context, toys):
+    alone = diffusion.run(context).facts["900"]
+    asked = changed(context, diffusion_chgnet_seeds=2)
+    assert diffusion.work(asked).student == 0
+    assert diffusion.work(asked).chgnet == pytest.approx(80 * 500 * (0.5 + 0.5))  # equilibration and half a picosecond
+    section = diffusion.run(asked)
+    fact = section.facts["900"]
+    assert fact["chgnet"]["time_ps"] == 1.0
+    assert fact["student"] == alone["student"]
+    assert any("1 seed(s) of the student, 2 of CHGNet" in line for line in section.lines)
+
+
 def test_what_exists_is_shown_where_the_slow_side_is_not_to_be_run(context, toys):
     asked = changed(context, diffusion_minutes=0)
     section = diffusion.run(asked)
@@ -280,10 +292,9 @@ def test_the_runs_of_chgnet_that_are_shipped_are_those_that_the_card_looks_for(t
     with tarfile.open(Path(__file__).parents[1] / "workflows/potential/diffusion-chgnet.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     for temperature in (1500.0, 1000.0):
-        run = LongRun.of(tmp_path / "diffusion/runs", "diffusion", nzsp_published(80), chgnet, temperature, 1,
-                         diffusion.EQUILIBRATION_PS)  # fmt: skip
-        assert run.state == "stopped"
-        assert run.time_ps >= 8.4
-        found = diffusion.measured([run])
-        assert 1e-6 < found.diffusivity.value < 1e-3
-        assert found.time_ps == run.time_ps
+        seeds = [LongRun.of(tmp_path / "diffusion/runs", "diffusion", nzsp_published(80), chgnet, temperature, seed,
+                            diffusion.EQUILIBRATION_PS) for seed in (1, 2, 3)]  # fmt: skip
+        for run in seeds:
+            assert run.state == "stopped"
+            assert run.time_ps >= 12
+        assert 1e-5 < diffusion.measured(seeds).diffusivity.value < 2e-4

@@ -48,7 +48,7 @@ def work(context: Context) -> Work:
     settings = context.settings
     own = sum(_left_ps(run, settings.diffusion_ps) for run in student_runs(context))
     other = _chgnet(context)[0]
-    told = sum(_left_ps(run, settings.diffusion_chgnet_ps) for run in _runs(context, other, 1)) if other else 0.0
+    told = sum(_left_ps(run, settings.diffusion_chgnet_ps) for run in _chgnet_runs(context, other))
     if settings.diffusion_minutes == 0:
         told = 0.0
     each = settings.diffusion_atoms * TIMESTEPS_PER_PS
@@ -64,7 +64,7 @@ def run(context: Context) -> Section:
     )
     if other is None:
         section.missing.append(f"CHGNet's diffusivity: {why_not}")
-    own, told = student_runs(context), _runs(context, other, 1) if other else []
+    own, told = student_runs(context), _chgnet_runs(context, other)
     for each in own:
         each.go_on(settings.diffusion_ps, None, context.say)
     for each in told:
@@ -85,6 +85,10 @@ def run(context: Context) -> Section:
 def student_runs(context: Context) -> list[LongRun]:
     """Every temperature and seed of the student."""
     return _runs(context, context.potential, context.settings.diffusion_seeds)
+
+
+def _chgnet_runs(context: Context, chgnet: Potential | None) -> list[LongRun]:
+    return _runs(context, chgnet, context.settings.diffusion_chgnet_seeds) if chgnet else []
 
 
 def _runs(context: Context, potential: Potential, seeds: int) -> list[LongRun]:
@@ -167,8 +171,9 @@ def _lines(context: Context) -> list[str]:
     return [
         f"Ordered NZSP, {settings.diffusion_atoms} atoms, at the lattice of Xie et al. 2023 (PBE, "
         f"{nzsp_published(settings.diffusion_atoms).volume_A3 / settings.diffusion_atoms:.2f} Å³ an atom) for both, "
-        f"whatever either would choose; {settings.diffusion_seeds} seed(s) of the student, one of CHGNet, "
-        f"{EQUILIBRATION_PS:g} ps of equilibration each, NVT (Bussi), 2 fs.",
+        f"whatever either would choose; {settings.diffusion_seeds} seed(s) of the student, "
+        f"{settings.diffusion_chgnet_seeds} of CHGNet, {EQUILIBRATION_PS:g} ps of equilibration each, "
+        "NVT (Bussi), 2 fs.",
         "Inside: the joint 95 % interval of the ratio holds 1. Wide intervals make that easy: read the interval. A "
         "ratio below one: sodium is faster with CHGNet.",
     ]

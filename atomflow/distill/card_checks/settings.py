@@ -27,9 +27,9 @@ class CardSettings(StrictModel):
             hundreds of evaluations; without it, only its energies along the student's path.
         boundary_searches: whether boundaries are built and searched too; without, the published cells only, a minute.
         order_*: dynamics of student and teacher beside one another, ordered 40-atom cell.
-        diffusion_*: dynamics of the student (diffusion_ps, diffusion_seeds) and of CHGNet (diffusion_chgnet_ps, one
-            seed) from one published cell. Runs that are there go on when more is asked; diffusion_minutes: CHGNet for
-            no longer than this a temperature and call (0: only what is there).
+        diffusion_*: dynamics of the student (diffusion_ps, diffusion_seeds) and of CHGNet (diffusion_chgnet_ps,
+            diffusion_chgnet_seeds) from one published cell. Runs that are there go on when more is asked;
+            diffusion_minutes: CHGNet for no longer than this a run and call (0: only what is there).
         drift_*: constant energy. stability_*: runs that must not fall apart, NZSP and, where boron is known, ZBO, all
             seeds of a system in one batch; stability_minutes: for no longer than this a system and call (the next call
             goes on; 0: only say how far they came); to the end when not given.
@@ -69,6 +69,7 @@ class CardSettings(StrictModel):
     diffusion_ps: float = Field(40.0, gt=0, le=LONGEST_PS)
     diffusion_seeds: Count = 1
     diffusion_chgnet_ps: float = Field(10.0, ge=0, le=LONGEST_PS)
+    diffusion_chgnet_seeds: Count = 1
     diffusion_minutes: float | None = Field(None, ge=0)
     drift_temperature_K: Positive = 1000.0
     drift_ps: Positive = 2.0
