@@ -1,7 +1,7 @@
 """The cell: species, positions, lattice, a region for every atom, and where it all came from.
 
-A :class:`Cell` is immutable. Arrays inside it are read-only; "changing" a cell makes a new one with
-:func:`dataclasses.replace` or the ``with_`` methods. ASE and pymatgen objects appear only at the edges.
+A :class:`Cell` is immutable. Arrays inside it are read-only; "changing" a cell makes a new one, with
+:meth:`Cell.with_`. ASE and pymatgen objects appear only at the edges.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,16 @@ class Cell:
         regions = ", ".join(f"{name} {count}" for name, count in Counter(self.regions.tolist()).items())
         return (f"<Cell {self.formula}: {len(self)} atoms, {self.volume_A3:.1f} Å³, "
                 f"{self.density_g_per_cm3:.3f} g/cm³; regions: {regions}>")
+
+    def with_(self, **changes: Any) -> Cell:
+        """A changed copy, checked as every cell is: ``cell.with_(positions_A=cell.positions_A + shift)``.
+
+        Raises:
+            InputError: a cell has no such part, or what is given does not make a cell.
+        """
+        if unknown := [name for name in changes if name not in self.__dataclass_fields__]:
+            raise InputError(f"a cell has no {', '.join(unknown)}; it has {', '.join(self.__dataclass_fields__)}")
+        return replace(self, **changes)
 
     @property
     def symbols(self) -> np.ndarray:
@@ -230,6 +240,14 @@ class Cell:
             coords_are_cartesian=True,
             site_properties={"region": [str(r) for r in self.regions], "site": [str(s) for s in self.sites]},
         )
+
+
+def _refuse(cell: Cell, name: str, value: object) -> None:
+    """As a configuration does it: with the way to what is wanted."""
+    raise InputError(f"Cell cannot be changed; make another: cell = cell.with_({name}=...)")
+
+
+setattr(Cell, "__setattr__", _refuse)  # noqa: B010  (a frozen dataclass makes its own, which names the field only)
 
 
 def check_cell_given(value: object) -> None:

@@ -42,6 +42,19 @@ def test_cell_survives_pymatgen(salt):
     assert again.sites.tolist() == salt.sites.tolist()
 
 
+def test_a_changed_cell_is_another_one(salt):
+    moved = salt.with_(positions_A=salt.positions_A + 0.1, provenance={"moved_A": 0.1})
+    np.testing.assert_allclose(moved.positions_A - salt.positions_A, 0.1)
+    assert (moved.sites == salt.sites).all()
+    assert salt.provenance == {"builder": "test", "seed": 3}
+    with pytest.raises(InputError, match=r"cannot be changed; make another: cell = cell.with_\(positions_A=...\)"):
+        salt.positions_A = moved.positions_A
+    with pytest.raises(InputError, match="a cell has no position_A; it has numbers, positions_A"):
+        salt.with_(position_A=0)
+    with pytest.raises(InputError, match="left-handed"):
+        salt.with_(lattice_A=-salt.lattice_A)
+
+
 def test_cell_arrays_cannot_be_changed(salt):
     with pytest.raises(ValueError, match="read-only"):
         salt.positions_A[0, 0] = 1.0

@@ -88,6 +88,8 @@ def test_nzsp_has_the_bonds_of_its_crystal():
     assert result.boroxol.value is None
     assert repr(result).startswith("<OrderResult: 1 frames of 1 replica(s); density 3.243")
     assert "Si-O: 4: 100 %" in str(result)
+    assert result.of in str(result)
+    assert result.of == "Na12Zr8Si8P4O48 (80 atoms)"  # a cell as it lies: no potential moved it
 
 
 def boroxol_ring():

@@ -313,14 +313,14 @@ def test_netcdf_keeps_distances_cells_and_times(tmp_path, wrap):
     run = a_run(tmp_path / "run")
     arguments = ["export", str(run.folder), "--format", "netcdf", "--stride", "2", "-o", str(tmp_path / "a.nc")]
     assert command(arguments + ["--wrap"] * wrap) == 0
-    again = runs.open_trajectory(tmp_path / "a.nc", temperature_K=800.0)
-    assert (again.n_frames, again.frame_interval_fs) == (6, 10.0)
+    again = runs.open_trajectory(tmp_path / "a.nc")
+    assert (again.n_frames, again.frame_interval_fs, again.temperature_K) == (6, 10.0, 800.0)
     assert again.symbols.tolist() == run.symbols.tolist()
     ours = again.positions_A(0, 6) @ np.linalg.inv(again.mean_lattice_A)
     truth = run.positions_A(0, 12)[::2] @ np.linalg.inv(run.mean_lattice_A)
     np.testing.assert_allclose(ours - ours[0], truth - truth[0], rtol=0, atol=1e-5)
     if wrap:
-        raw = runs.open_trajectory(tmp_path / "a.nc", temperature_K=800.0, wrapped=False)
+        raw = runs.open_trajectory(tmp_path / "a.nc", wrapped=False)
         inside = raw.positions_A(0, 6) @ np.linalg.inv(raw.mean_lattice_A)
         assert inside.min() > -1e-5
         assert inside.max() < 1 + 1e-5

@@ -23,7 +23,7 @@ KELVIN = 630.0 + 25.0 * RNG.standard_normal(200)
 
 def exported(folder, place, stride=1):
     with runs.open_run(folder) as opened:
-        return export(opened, "extxyz", place, stride)
+        return export(opened, "netcdf" if place.suffix == ".nc" else "extxyz", place, stride)
 
 
 def test_analysis_gives_the_mean_temperature_the_error_that_the_engine_gives(tmp_path):
@@ -61,10 +61,11 @@ def test_a_ramp_and_a_few_rows_have_no_error(tmp_path):
 
 
 @pytest.mark.parametrize("discard_ps", [0.0, 4.0])
-def test_a_run_and_its_export_have_one_conductivity_potential_and_error(tmp_path, discard_ps):
+@pytest.mark.parametrize("name", ["run.extxyz", "run.nc"])
+def test_a_run_and_its_export_have_one_conductivity_potential_and_error(tmp_path, discard_ps, name):
     folder = write_run(tmp_path / "run", 1, d_A2_per_ps=0.4, mean_temperature=KELVIN)
     own, other = (analyze(path, discard_ps=discard_ps)
-                  for path in (folder, exported(folder, tmp_path / "run.extxyz")))
+                  for path in (folder, exported(folder, tmp_path / name)))
     assert own.nernst_einstein_conductivity_S_per_cm.value is not None
     for name in ("conductivity_S_per_cm", "nernst_einstein_conductivity_S_per_cm", "tracer_diffusivity_cm2_per_s"):
         for end in ("value", "low", "high"):

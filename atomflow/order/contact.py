@@ -17,7 +17,7 @@ from atomflow.blocks import BLOCKS, estimate
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.order.coordination import CUTOFFS_A
-from atomflow.order.frames import Source, open_source
+from atomflow.order.frames import Source, of_what, open_source
 from atomflow.order.neighbours import pairs
 from atomflow.transport.slabs import AXES, Slab, find_slabs
 
@@ -62,6 +62,7 @@ class ContactReport:
     """What formed; see :func:`contact`. Tuples over blocks run in time.
 
     Attributes:
+        of: cell and potential, in a line.
         blocks_ps: (first, last) time of each block; frame numbers where the trajectory knows no time.
         neighbours: pair → partners of a metal atom. coordination: element → oxygen around it.
         cation_bonds: pair → number of bonds; pairs never seen are left out.
@@ -73,6 +74,7 @@ class ContactReport:
 
     sources: tuple[str, ...]
     n_frames: int
+    of: str
     blocks_ps: tuple[tuple[float, float], ...]
     slabs: tuple[Slab, ...]
     neighbours: dict[str, tuple[Estimate, ...]]
@@ -130,8 +132,8 @@ def contact(
     has_metal = "metal entered" in names
     depths = np.sum([one["depth_count"] for one in looked], axis=0) / len(looked)
     return ContactReport(
-        tuple(source.name for source in sources), sum(len(source.chosen) for source in sources), looked[0]["times"],
-        looked[0]["slabs"],
+        tuple(source.name for source in sources), sum(len(source.chosen) for source in sources), of_what(sources),
+        looked[0]["times"], looked[0]["slabs"],
         {key.split()[1]: over(key) for key in group("near")},
         {key.split()[1]: Coordination(looked[0]["n_of"][key.split()[1]], over(key),
                                       tuple(np.mean([one["lost"][key.split()[1]] for one in looked], axis=0).tolist()))
@@ -268,7 +270,7 @@ def text(found: ContactReport) -> str:
 
     first, last = found.blocks_ps[0], found.blocks_ps[-1]
     lines = [f"{found.n_frames} frames of {len(found.sources)} run(s); first block {first[0]:.3g}-{first[1]:.3g} ps, "
-             f"last {last[0]:.3g}-{last[1]:.3g} ps"]  # fmt: skip
+             f"last {last[0]:.3g}-{last[1]:.3g} ps", f"of {found.of}"]  # fmt: skip
     rows = [[f"{pair} per metal atom", f"{e[0]:.3g}", f"{e[-1]:.3g}", "-"] for pair, e in found.neighbours.items()]
     rows += [[f"O around {element}", f"{c.mean[0]:.3g}", f"{c.mean[-1]:.3g}", f"{c.lost[-1]:g} of {c.n_atoms}"]
              for element, c in found.coordination.items()]  # fmt: skip

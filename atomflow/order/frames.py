@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from atomflow.cell import Cell, read_cell
 from atomflow.errors import InputError, said
+from atomflow.plain import named
 from atomflow.runs import open_trajectory
 from atomflow.runs.files import MANIFEST, TRAJECTORY
 from atomflow.units import FS_PER_PS
@@ -37,6 +39,16 @@ class Source:
     chosen: tuple[int, ...]
     content: Any
 
+    @property
+    def formula(self) -> str:
+        """Elements with their counts, in order of first appearance."""
+        return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in Counter(self.symbols.tolist()).items())
+
+    @property
+    def made_with(self) -> str | None:
+        """The potential that moved it, in a few words; None for a cell, which nothing moved."""
+        return None if isinstance(self.content, Cell) else named(getattr(self.content, "potential", None))
+
     def frames(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """``(positions (N, 3), lattice rows (3, 3))`` in Å of each chosen frame, in the box of that moment."""
         if isinstance(self.content, Cell):
@@ -49,6 +61,15 @@ class Source:
             if self.content.variable_cell:
                 positions = positions @ inverse @ lattice
             yield positions, lattice
+
+
+def of_what(sources: Sequence[Source]) -> str:
+    """Cells and potentials of all these, in a line: what a number that is read off them is a number of."""
+    told = Counter(
+        f"{source.formula} ({len(source.symbols)} atoms)" + (f" with {source.made_with}" if source.made_with else "")
+        for source in sources
+    )
+    return "; ".join(f"{n} of {line}" if len(told) > 1 else line for line, n in told.items())
 
 
 def open_source(what: Any, n_frames: int = FRAMES, discard_ps: float = 0.0) -> Source:

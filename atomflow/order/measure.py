@@ -14,7 +14,7 @@ from atomflow.blocks import estimate
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.order.coordination import CUTOFFS_A, Shell, bridge_angles, cutoff_of, shell
-from atomflow.order.frames import FRAMES, Source, open_source
+from atomflow.order.frames import FRAMES, Source, of_what, open_source
 from atomflow.order.rdf import Rdf, radial_distribution
 from atomflow.order.rings import boroxol_fraction
 from atomflow.order.separation import Separation, separation
@@ -28,7 +28,7 @@ class OrderResult(Shown):
     """Short-range order of one or several replicas.
 
     Attributes:
-        sources, n_frames: what was looked at.
+        sources, n_frames: what was looked at. of: its cell and potential, in a line.
         density_g_per_cm3: of the whole box.
         rdfs: {pair: g(r)}. shells: {pair: coordination, lengths, angles}.
         bridges: {``B-O-B``: (mean angle, histogram)}.
@@ -44,6 +44,7 @@ class OrderResult(Shown):
     shells: dict[str, Shell]
     bridges: dict[str, tuple[Estimate, dict[str, np.ndarray]]]
     boroxol: Estimate
+    of: str
     separation: Separation | None = None
 
     @property
@@ -53,7 +54,7 @@ class OrderResult(Shown):
     def text(self) -> str:
         """For people, as ``atomflow order`` prints it."""
         lines = [f"{self.n_frames} frames of {self.n_replicas} replica(s); density "
-                 f"{self.density_g_per_cm3:.4g} g/cm³"]
+                 f"{self.density_g_per_cm3:.4g} g/cm³", f"of {self.of}"]
         rows = []
         for pair, rdf in self.rdfs.items():
             found = self.shells.get(pair)
@@ -127,6 +128,7 @@ def measure(
         boroxol = estimate([_boroxol(source, cutoff_of("B-O", cutoffs_A), region) for source in sources], level)
     return OrderResult(tuple(s.name for s in sources), sum(len(s.chosen) for s in sources), region,
                        estimate([_densities(source) for source in sources], level), rdfs, shells, bridges, boroxol,
+                       of_what(sources),
                        separation(sources, region=region, level=level) if _has_both(sources, region) else None)
 
 

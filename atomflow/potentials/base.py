@@ -71,10 +71,15 @@ class PotentialIdentity(StrictModel):
         return data
 
     def caution(self, numbers: np.ndarray) -> str | None:
-        """One line for a cell that holds an element this potential was not validated for; else ``None``."""
+        """One line for a cell that holds an element this potential was not validated for; else ``None``.
+
+        A potential that takes whatever it is given knows no element from another, and of several says so.
+        """
         from ase.data import chemical_symbols
 
         present = {chemical_symbols[z] for z in np.unique(np.asarray(numbers))}
+        if self.elements == ANY_ELEMENT and len(present) > 1:
+            return f"the potential {self.name} takes all atoms for the same, whatever their element: {self.trained_for}"
         doubtful = [symbol for symbol in self.unvalidated if symbol in present]
         if not doubtful:
             return None

@@ -122,31 +122,42 @@ def _lammps(run: Run, path: Path, stride: int, wrap: bool) -> None:
 def _netcdf(run: Run, path: Path, stride: int, wrap: bool) -> None:
     """AMBER convention 1.0, NetCDF classic with 64-bit offsets. The first frame goes through scipy, which lays out the
     file; a further frame is the same record with other numbers, so it is appended as it is (scipy would hold all)."""
-    frames = _frames(run, stride, wrap)
+    frames, measured = _frames(run, stride, wrap), _measured(run, stride)
+
+    def record(index: int, positions: np.ndarray, lattice: np.ndarray) -> dict[str, np.ndarray]:
+        return _record(run, index, positions, lattice, measured[index // stride] if measured else None)
+
     count = 1
-    _netcdf_head(run, path, _record(run, *next(frames)))
+    _netcdf_head(run, path, record(*next(frames)))
     with open(path, "r+b") as handle:
         handle.seek(0, os.SEEK_END)
         for frame in frames:
-            for value in _record(run, *frame).values():
+            for value in record(*frame).values():
                 handle.write(value.tobytes())
             count += 1
         handle.seek(4)  # NetCDF classic: the number of records follows the four magic bytes
         handle.write(count.to_bytes(4, "big"))
 
 
-def _record(run: Run, index: int, positions: np.ndarray, lattice: np.ndarray) -> dict[str, np.ndarray]:
+def _record(
+    run: Run, index: int, positions: np.ndarray, lattice: np.ndarray, measured: tuple[float, int] | None
+) -> dict[str, np.ndarray]:
     """One frame's variables in file order, big-endian. AMBER knows lengths and angles only: **a** along x, **b** in
-    the xy plane, and the positions turned with the box."""
+    the xy plane, and the positions turned with the box; ``temp0`` is its name of the thermostat's temperature."""
     from ase.geometry import cell_to_cellpar, cellpar_to_cell
 
     shape = cell_to_cellpar(lattice)
     turned = np.linalg.solve(lattice, cellpar_to_cell(shape))
+    kelvin = {} if run.temperature_K is None else {"temp0": np.array(run.temperature_K, dtype=">f8")}
+    if measured is not None:
+        kelvin[MEASURED_K] = np.array(measured[0], dtype=">f8")
+        kelvin[MEASURED_ROWS] = np.array(measured[1], dtype=">i4")
     return {
         "time": np.array(run.times_fs[index] / 1000.0, dtype=">f8"),
         "coordinates": (positions @ turned).astype(">f4"),
         "cell_lengths": shape[:3].astype(">f8"),
         "cell_angles": shape[3:].astype(">f8"),
+        **kelvin,
     }
 
 
@@ -165,9 +176,12 @@ def _netcdf_head(run: Run, path: Path, first: dict[str, np.ndarray]) -> None:
         angles = np.array([list(text) for text in ("alpha", "beta ", "gamma")], dtype="S1")
         handle.createVariable("cell_angular", "c", ("cell_angular", "label"))[:] = angles
         handle.createVariable("Z", "i", ("atom",))[:] = run.initial_cell().numbers
+        setattr(handle, RUN_FACTS, facts_text(run.config, run.potential).encode())
         shapes = {"time": ((), b"picosecond"), "coordinates": (("atom", "spatial"), b"angstrom"),
-                  "cell_lengths": (("cell_spatial",), b"angstrom"), "cell_angles": (("cell_angular",), b"degree")}
-        for name, (dimensions, units) in shapes.items():
-            variable = handle.createVariable(name, first[name].dtype, ("frame", *dimensions))
+                  "cell_lengths": (("cell_spatial",), b"angstrom"), "cell_angles": (("cell_angular",), b"degree"),
+                  "temp0": ((), b"kelvin"), MEASURED_K: ((), b"kelvin"), MEASURED_ROWS: ((), b"count")}
+        for name, value in first.items():
+            dimensions, units = shapes[name]
+            variable = handle.createVariable(name, value.dtype, ("frame", *dimensions))
             variable.units = units
-            variable[0] = first[name]
+            variable[0] = value

@@ -14,7 +14,7 @@ import numpy as np
 
 from atomflow.errors import InputError
 from atomflow.runs.files import open_hdf5
-from atomflow.runs.frames import Frame
+from atomflow.runs.frames import MEASURED_K, MEASURED_ROWS, RUN_FACTS, Frame, facts
 
 #: fs in LAMMPS's unit of time
 _LAMMPS_TIME_FS = {"metal": 1000.0, "real": 1.0}
@@ -186,19 +186,26 @@ def amber_netcdf(path: Path, elements: Sequence[str] | None) -> Iterator[Frame]:
         missing = [name for name in ("coordinates", "cell_lengths", "cell_angles") if name not in handle.variables]
         if missing:
             raise InputError(f"{path} has no {missing[0]}: not an AMBER trajectory of a periodic cell")
+        run = facts(getattr(handle, RUN_FACTS, b"").decode(errors="replace"))
         for index in range(handle.variables["coordinates"].shape[0]):
-            yield _netcdf_frame(handle.variables, index, elements, path)
+            yield _netcdf_frame(handle.variables, index, elements, path, run)
 
 
-def _netcdf_frame(variables: Any, index: int, elements: Sequence[str] | None, path: Path) -> Frame:
+def _netcdf_frame(
+    variables: Any, index: int, elements: Sequence[str] | None, path: Path, run: dict[str, Any]
+) -> Frame:
     """Frame ``index``, copied out of the mapped file."""
     from ase.geometry import cellpar_to_cell
 
     lattice = np.asarray(cellpar_to_cell([*variables["cell_lengths"][index], *variables["cell_angles"][index]]))
     positions = np.array(variables["coordinates"][index], dtype=np.float64)
     time = float(variables["time"][index]) * 1000.0 if "time" in variables else None
+    measured: tuple[float, ...] = ()
+    if MEASURED_K in variables:
+        measured = (float(variables[MEASURED_K][index]),) * int(variables[MEASURED_ROWS][index])
     return Frame(_netcdf_numbers(variables, index, elements, path), np.linalg.solve(lattice.T, positions.T).T, lattice,
-                 time_fs=time)
+                 time_fs=time, temperature_K=float(variables["temp0"][index]) if "temp0" in variables else None,
+                 measured_K=measured, facts=run)
 
 
 def _netcdf_numbers(variables: Any, index: int, elements: Sequence[str] | None, path: Path) -> np.ndarray:

@@ -20,10 +20,10 @@ _OF_POTENTIAL = ("name", "sha256", "dtype")
 
 def facts_text(config: Mapping[str, Any], potential: Mapping[str, Any] | None) -> str:
     """What analysis asks of a run, as one line of JSON that an exported frame carries."""
-    facts = {"config": {key: config[key] for key in _OF_CONFIG if config.get(key)}}
+    told = {"config": {key: config[key] for key in _OF_CONFIG if config.get(key)}}
     if potential:
-        facts["potential"] = {key: potential[key] for key in _OF_POTENTIAL if potential.get(key)}
-    return json.dumps(facts)
+        told["potential"] = {key: potential[key] for key in _OF_POTENTIAL if potential.get(key)}
+    return json.dumps(told)
 
 
 @dataclass
@@ -79,14 +79,14 @@ def from_atoms(atoms: Any) -> Frame:
         regions=atoms.arrays.get("region"),
         sites=None if sites is None else np.where(sites == "-", "", sites),
         measured_K=(float(info[MEASURED_K]),) * int(info.get(MEASURED_ROWS, 1)) if MEASURED_K in info else (),
-        facts=_facts(info.get(RUN_FACTS)),
+        facts=facts(info.get(RUN_FACTS)),
     )
 
 
-def _facts(stored: Any) -> dict[str, Any]:
+def facts(stored: Any) -> dict[str, Any]:
     """What :func:`facts_text` wrote; nothing where it was changed."""
     try:
-        facts = json.loads(stored) if isinstance(stored, str) else stored
+        found = json.loads(stored) if isinstance(stored, str) else stored
     except ValueError:
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return found if isinstance(found, dict) else {}
