@@ -84,7 +84,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path):
         found[processes] = weights(folder)
         assert len(list((folder / "checkpoints").glob("*.pt"))) == 1
     assert len(found[1]) > 10
-    # The steps were three of 0.002 each. Adam divides a slope by its own size: where that is near its 1e-8, rounding shows.
+    # The steps were three of 0.002 each. Adam divides a slope by its own size: rounding shows where that is near 1e-8.
     far = np.concatenate([np.abs(found[2][key] - value).ravel() for key, value in found[1].items()])
     assert far.max() < 1e-4
     assert np.quantile(far, 0.99) < 1e-6
