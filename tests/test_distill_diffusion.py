@@ -259,7 +259,7 @@ def test_the_settings_that_are_shipped_are_understood():
 
     from atomflow.config import parse, read_yaml
 
-    path = Path(__file__).parents[1] / "workflows/potential/card-diffusion.yaml"
+    path = Path(__file__).parents[1] / "workflows/potential/card-asked.yaml"
     settings = parse(CardSettings, read_yaml(path), path.name)
     assert settings.diffusion_temperatures_K == (1500.0, 1000.0)
 

@@ -21,9 +21,10 @@ def frame(system: str, forces: np.ndarray, split: str = "test", temperature: flo
                  Labels(-5.0 * count, forces, np.zeros((3, 3))))
 
 
-def pair(system: str, error: np.ndarray, scale: float = 1.0, shift_eV_per_atom: float = 0.0) -> Pair:
+def pair(system: str, error: np.ndarray, scale: float = 1.0, shift_eV_per_atom: float = 0.0,
+         temperature: float | None = None) -> Pair:
     forces = RNG.normal(size=error.shape)
-    own = frame(system, forces)
+    own = frame(system, forces, temperature=temperature)
     energy = own.labels.energy_eV + shift_eV_per_atom * own.n_atoms
     return Pair(own, Labels(energy, scale * forces + error, np.eye(3) * 0.01))
 
@@ -59,6 +60,13 @@ def test_element_rows_separate_who_is_wrong():
     assert table["O"]["force_rmse_eV_per_A"] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_hot_frames_are_a_group_of_their_own():
+    zeros = np.zeros((4, 3))
+    pairs = [pair("melt", zeros, temperature=1800.0), pair("glass", zeros, temperature=1000.0), pair("rest", zeros)]
+    assert [row.group for row in errors_table.by_family(pairs)] == \
+        ["nzsp, md", "nzsp, md, above 1000 K", "nzsp, md, to 1000 K"]  # fmt: skip
+
+
 def test_worst_system_first():
     pairs = [pair("good", np.full((4, 3), 0.01)), pair("bad", np.full((4, 3), 0.5))]
     assert [row.group for row in errors_table.by_system(pairs)] == ["bad", "good"]
@@ -90,6 +98,7 @@ def test_card_uses_held_out_frames_only_and_is_self_contained(tmp_path):
     data = card_data(frames, Student(), {"teacher": "t"})
     assert data["by_family"][0]["force_rmse_eV_per_A"]["value"] == pytest.approx(np.sqrt((forces**2).mean()), rel=1e-6)
     assert data["by_temperature"][0]["group"] == "nzsp,  900 K"
+    assert data["by_family"][0]["group"].endswith(", to 1000 K")
     page = write_card(data, tmp_path / "card.html").read_text()
     assert "&lt;student&gt;" in page
     assert "http" not in page.replace("http-equiv", "")

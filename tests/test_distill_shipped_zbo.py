@@ -18,6 +18,7 @@ from atomflow.potentials.repulsion import repulsion_radii_A
 NAME = "atomflow-nzsp-zbo"
 TESTS = Path(__file__).parent
 LABELLED = TESTS.parent / "workflows" / "potential" / "labelled" / "nzsp-zbo.npz"
+ALONG = LABELLED.with_name("along.npz")
 FAMILIES = ("boundary", "contact", "glass", "metal", "nzsp", "oxide", "sealed", "surface")
 
 
@@ -46,11 +47,17 @@ def pairs_of(student, frames):
             in zip(frames, answer.energy_eV, forces, answer.stress_eV_per_A3.cpu().numpy(), strict=True)]
 
 
+def group_of(frame):
+    """The key of ``held_out_by_family``: the family, and whether its frames are hot."""
+    return f"{frame.family}{errors_table.heat(frame.temperature_K)}"
+
+
 def test_held_out_families_are_as_good_as_stated(student, facts, held_out):
     pairs = pairs_of(student, held_out)
     for family in FAMILIES:
         rows = [pair for pair in pairs if pair.frame.family == family]
-        stated = facts["held_out_by_family"][family]["force_rmse_eV_per_A"]["value"]
+        told = [facts["held_out_by_family"][group] for group in {group_of(pair.frame) for pair in rows}]
+        stated = max(row["force_rmse_eV_per_A"]["value"] for row in told)
         assert len(rows) >= 2, family
         found = errors_table.error_row(family, rows).force_rmse_eV_per_A.value
         assert found < 1.8 * stated, family  # two to six frames of a family here, all of them in the slow test
@@ -58,11 +65,9 @@ def test_held_out_families_are_as_good_as_stated(student, facts, held_out):
 
 def test_glasses_and_films_that_it_never_saw_are_known_at_300_and_1000_K(student):
     """Every run of workflows/potential/along.yaml is within 0.12 eV/Å; what was asked is 0.15."""
-    frames = read_frames(LABELLED.with_name("along.npz"))[::5]
-    trained = {frame.system for frame in read_frames(LABELLED) if frame.split == "train"}
-    assert not trained & {frame.system for frame in frames}
+    frames = read_frames(ALONG)[::5]
     pairs = pairs_of(student, frames)
-    assert len({pair.frame.system for pair in pairs}) == 18
+    assert len({(pair.frame.system, pair.frame.temperature_K) for pair in pairs}) == 18
     for pair in pairs:
         row = errors_table.error_row(pair.frame.system, [pair])
         assert row.force_rmse_eV_per_A.value < 0.12, row
@@ -79,10 +84,10 @@ def test_forces_are_those_of_the_day_it_was_released(student):
 @pytest.mark.slow
 @pytest.mark.skipif(not LABELLED.exists(), reason="the labelled set is part of the source checkout only")
 def test_the_whole_table_of_held_out_systems_can_be_computed_again(student, facts):
-    frames = [frame for frame in read_frames(LABELLED) if frame.split == "test"]
+    frames = [frame for path in (LABELLED, ALONG) for frame in read_frames(path) if frame.split == "test"]
     pairs = [pair for start in range(0, len(frames), 20) for pair in pairs_of(student, frames[start : start + 20])]
-    for family, stated in facts["held_out_by_family"].items():
-        row = errors_table.error_row(family, [pair for pair in pairs if pair.frame.family == family])
+    for group, stated in facts["held_out_by_family"].items():
+        row = errors_table.error_row(group, [pair for pair in pairs if group_of(pair.frame) == group])
         assert (row.frames, row.systems) == (stated["frames"], stated["systems"])
         assert row.force_rmse_eV_per_A.value == pytest.approx(stated["force_rmse_eV_per_A"]["value"], rel=0.01)
 
@@ -91,7 +96,8 @@ def test_no_held_out_system_was_trained_on():
     if not LABELLED.exists():
         pytest.skip("the labelled set is part of the source checkout only")
     frames = read_frames(LABELLED)
-    assert not {f.system for f in frames if f.split == "test"} & {f.system for f in frames if f.split == "train"}
+    trained = {f.system for f in frames if f.split == "train"}
+    assert not trained & {f.system for path in (LABELLED, ALONG) for f in read_frames(path) if f.split == "test"}
     held_out = read_frames(TESTS / "data" / "distill" / "held_out_zbo.npz")
     assert {f.system for f in held_out} <= {f.system for f in frames if f.split == "test"}
 

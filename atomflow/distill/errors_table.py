@@ -13,6 +13,9 @@ from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.units import EV_PER_A3_IN_GPA
 
+#: Frames of dynamics hotter than this are told apart in the table of families: a glass of these oxides is a melt there.
+HOT_ABOVE_K = 1000.0
+
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -102,7 +105,17 @@ def _rmse_interval(pairs: Sequence[Pair], seed: int, draws: int, level: float = 
 
 
 def by_family(pairs: Sequence[Pair]) -> list[ErrorRow]:
-    return _grouped(pairs, lambda pair: f"{pair.frame.family}, {pair.frame.how.split('-')[0]}")
+    """Rows by family, how its frames came about, and whether they are hot (above :data:`HOT_ABOVE_K`)."""
+    return _grouped(
+        pairs, lambda pair: f"{pair.frame.family}, {pair.frame.how.split('-')[0]}{heat(pair.frame.temperature_K)}"
+    )
+
+
+def heat(temperature_K: float | None) -> str:
+    """How a group of frames of this temperature ends: ``", to 1000 K"``, ``", above 1000 K"``, or nothing."""
+    if temperature_K is None:
+        return ""
+    return f", {'above' if temperature_K > HOT_ABOVE_K else 'to'} {HOT_ABOVE_K:.0f} K"
 
 
 def by_temperature(pairs: Sequence[Pair]) -> list[ErrorRow]:

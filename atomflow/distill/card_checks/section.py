@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,11 +44,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Work:
-    """What a check costs: evaluations times atoms, by student, by teacher, by the second reference (CHGNet)."""
+    """What a check costs: evaluations times atoms, by student, by teacher, by the second reference (CHGNet); and the
+    seconds that it may take at most."""
 
     student: float = 0.0
     teacher: float = 0.0
     chgnet: float = 0.0
+    at_most_s: float = math.inf
 
 
 @dataclass

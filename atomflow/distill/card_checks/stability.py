@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from atomflow.distill.card_checks.engine_runs import nzsp_at_rest, zbo_at_rest
 from atomflow.distill.card_checks.section import Context, Section, Work
 from atomflow.distill.card_checks.stability_runs import (
@@ -23,7 +25,11 @@ ZBO_UNITS = 4
 def work(context: Context) -> Work:
     settings = context.settings
     zbo = 19 * ZBO_UNITS * settings.stability_zbo_ps * 1000 if context.knows({"B", "Zn", "O"}) else 0
-    return Work(student=settings.stability_seeds * (80 * settings.stability_nzsp_ps * 500 + zbo))
+    minutes = settings.stability_minutes
+    return Work(
+        student=settings.stability_seeds * (80 * settings.stability_nzsp_ps * 500 + zbo),
+        at_most_s=math.inf if minutes is None else 60 * minutes * (2 if zbo else 1),
+    )
 
 
 def run(context: Context) -> Section:
