@@ -171,7 +171,7 @@ def test_the_command_says_what_stands_without_running(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_shift_of_a_melting_packings_conserved_energy_goes_with_the_square_of_the_step(tmp_path):
-    """So the fall of a melt's first picosecond is the integrator's, not the potential's (docs/distill.md)."""
+    """So the fall of a melt's first picosecond is the integrator's, not the potential's (docs/students.md)."""
     from atomflow import md
     from atomflow.build.glass import build_glass
     from atomflow.md.packing import run_packed
