@@ -101,6 +101,14 @@ def test_what_is_not_a_campaign_is_refused(data):
         compare(data)
 
 
+def test_the_folder_of_a_campaign_will_do(tmp_path):
+    for seed, (temperature, d) in enumerate(((600, 2e-5), (900, 6e-5))):
+        write_run(tmp_path / "runs" / f"{temperature}", temperature, d, seed)
+    from atomflow.transport import analyze_campaign
+
+    assert compare(tmp_path) == compare(analyze_campaign(tmp_path))
+
+
 # --- command line
 
 

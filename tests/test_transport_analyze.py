@@ -182,11 +182,45 @@ def test_breathing_boxes_do_not_diffuse():
         ({"memory_MB": 0}, "memory_MB"),
         ({"hop_length_A": 0}, "hop length"),
         ({"charge_e": 0}, "charge"),
+        ({"charge_e": float("nan")}, "charge"),
+        ({"charge_e": "1"}, "charge"),
+        ({"discard_ps": float("nan")}, "discard_ps"),
+        ({"framework": []}, "framework is auto"),
+        ({"frame_interval_fs": 20.0}, "open already"),
     ],
 )
 def test_wrong_input_says_what_is_wrong(change, message):
     with pytest.raises(InputError, match=message):
         transport.analyze(brownian(15), **change)
+
+
+def test_files_of_other_programs_at_several_temperatures_make_a_line(tmp_path):
+    """D planted with Ea = 0.30 eV and found again, from files that say neither their time nor their temperature."""
+    from ase import Atoms
+    from ase.io import write
+
+    results = []
+    for kelvin in (700.0, 900.0, 1200.0):
+        d_A2_per_ps = 20.0 * np.exp(-0.30 / (8.617333e-5 * kelvin))
+        rng = np.random.default_rng(int(kelvin))
+        walk = with_framework(gaussian_walk(rng, 400, 30, d_A2_per_ps, 0.1), rng)
+        images = [Atoms(walk.symbols, positions=frame, cell=walk.lattice, pbc=True) for frame in walk.positions]
+        path = tmp_path / f"{kelvin:.0f}.xyz"
+        write(path, images, format="extxyz")
+        with pytest.raises(InputError, match="frame_interval_fs"):
+            transport.analyze(path)
+        results.append(transport.analyze(path, frame_interval_fs=100, temperature_K=kelvin))
+        assert results[-1].temperature_K == kelvin
+    found = transport.fit_arrhenius("planted", results).activation_energy_eV
+    assert found.low < 0.30 < found.high
+    assert found.high - found.low < 0.15
+
+
+def test_boxes_that_differ_are_said_when_files_are_pooled():
+    pool = [brownian(1), brownian(2, lattice=1.5 * MONOCLINIC)]
+    (warning,) = [text for text in transport.analyze(pool).warnings if "begin in boxes" in text]
+    assert "seeds of one run have one box" in warning
+    assert not any("begin in boxes" in text for text in transport.analyze([brownian(1), brownian(2)]).warnings)
 
 
 def test_runs_that_do_not_belong_together_are_not_pooled():

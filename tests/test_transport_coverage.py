@@ -30,7 +30,17 @@ WALKS = {
                             hop_d(0.5) * 0.3 / 1.7, hop_d(0.5) * 0.3 / 1.7),
     "three ions hop together": (lambda rng: lattice_hops(rng, 600, 24, 0.05, 0.1, together=3)
                                 + cage(rng, 600, 24, 0.3, 2), hop_d(0.05), 3 * hop_d(0.05)),
+    "in a plane": (lambda rng: along_axes(gaussian_walk(rng, 400, 10, 0.15, 0.1), 1, 1, 0), 0.1, 0.1),
+    "along a channel": (lambda rng: along_axes(gaussian_walk(rng, 400, 10, 0.3, 0.1), 1, 0, 0)
+                        + cage(rng, 400, 10, 0.3, 2), 0.1, 0.1),
+    "four times as fast along one axis": (lambda rng: along_axes(gaussian_walk(rng, 400, 10, 0.1, 0.1), 2, 1, 1), 0.2,
+                                          0.2),
 }
+
+
+def along_axes(walk, *factors):
+    """A walk stretched along x, y and z: an axis of factor f has f² times the D."""
+    return walk * np.array(factors, float)
 
 
 def covered(name, runs, first_seed):
@@ -52,7 +62,7 @@ def covered(name, runs, first_seed):
     return hits / runs
 
 
-@pytest.mark.parametrize("name", ["brownian, 4 ions, 20 ps", "hops, 2 per ion"])
+@pytest.mark.parametrize("name", ["brownian, 4 ions, 20 ps", "hops, 2 per ion", "along a channel"])
 def test_intervals_cover_the_truth_in_few_runs(name):
     """60 runs: the number of hits is one that 95 % intervals produce (binomial, 99.9 %)."""
     runs = 60

@@ -54,6 +54,7 @@ def test_seeds_that_disagree_are_named_and_widen_the_interval_by_as_much():
     assert json.loads(json.dumps(result.to_json()["seeds"]))["dof"] == 2
     assert f"tracer of each seed, cm²/s    {found.text()}" in result.text()
     assert result.ln_tracer[1] >= 0.98 * found.ln_error
+    assert result.ln_charge[1] > result.ln_tracer[1]  # what the seeds disagree by is in both, and more is in this one
     alone = [transport.analyze(each).ln_tracer[1] for each in trajectories]
     assert found.ln_error > 2 * np.sum(np.array(alone) ** -2.0) ** -0.5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atomflow.compare.judge import Judgement, judge_energy, judge_point
@@ -107,17 +108,21 @@ class Comparison(Shown):
         }
 
 
-def compare(campaign: dict[str, Any] | CampaignResult, paper: Paper | None = None) -> Comparison:
+def compare(campaign: dict[str, Any] | CampaignResult | str | Path, paper: Paper | None = None) -> Comparison:
     """Hold a campaign result beside the publication.
 
     Args:
-        campaign: what ``transport.analyze_campaign`` found, or the object that ``atomflow analyze DIR --json`` prints;
-            it is not changed.
+        campaign: what ``transport.analyze_campaign`` found, the folder that it would analyze, or the object that
+            ``atomflow analyze DIR --json`` prints; it is not changed.
         paper: the publication as printed when not given.
 
     Raises:
         InputError: ``campaign`` is no campaign result.
     """
+    if isinstance(campaign, (str, Path)):
+        from atomflow.transport import analyze_campaign
+
+        campaign = analyze_campaign(campaign)
     if hasattr(campaign, "to_json"):
         campaign = to_jsonable(campaign)
     if not isinstance(campaign, dict):

@@ -61,6 +61,8 @@ def analyze(
     hop_length_A: float = HOP_LENGTH_A,
     charge_e: float = 1.0,
     workers: int = 1,
+    frame_interval_fs: float | None = None,
+    temperature_K: float | None = None,
 ) -> TransportResult:
     """Diffusivities, Haven ratio and conductivity of ``species``, each with an interval of probability ``level``.
 
@@ -73,24 +75,26 @@ def analyze(
         memory_MB: bound on the working memory; longer trajectories are read in pieces.
         hop_length_A: one hop; sets the fit window and the upper limits.
         charge_e: charge of the ion for σ.
+        frame_interval_fs, temperature_K: of paths to files that do not say it (:func:`atomflow.runs.open_trajectory`
+            knows more of them: format, wrapping, elements of atom types).
 
     Raises:
         InputError: no such species, too few frames, runs that cannot be pooled.
     """
     if not isinstance(species, str):
         raise InputError(f"species is the symbol of one element, like 'Na', not {said(species)}")
-    if not isinstance(discard_ps, Real):
+    if not isinstance(discard_ps, Real) or not np.isfinite(float(discard_ps)):
         raise InputError(f"discard_ps is a number of ps, not {said(discard_ps)}")
     check_positive("level", level)
     if not 0.5 <= level < 1:
         raise InputError(f"level must be between 0.5 and 1, not {level:g}")
     check_positive("the hop length", hop_length_A)
-    if charge_e == 0:
-        raise InputError("the charge of the ion must not be zero: it is for the conductivity")
+    if not isinstance(charge_e, Real) or charge_e == 0 or not np.isfinite(float(charge_e)):
+        raise InputError(f"the charge of the ion, for the conductivity, is a number other than 0, not {said(charge_e)}")
     check_positive("memory_MB", memory_MB)
     if memory_MB < 1:
         raise InputError(f"memory_MB must be at least 1, not {memory_MB:g}")
-    opened = open_all(trajectories)
+    opened = open_all(trajectories, frame_interval_fs, temperature_K)
     share = memory_MB / len(opened)
     pool = [Displacements(item, species, discard_ps, framework, max(1.0, share)) for item in opened]
     check_same(opened, pool)
@@ -162,8 +166,12 @@ def _diffusing(window: windows.Window, level: float) -> _Numbers:
     together, seeds, warnings = window.together, None, []
     if len(steps.ions) > 1:
         seeds = agreement(steps, together)
-        together *= max(1.0, seeds.ln_error / fit.log_moments()[1]) ** 2
-        fit = tracer(steps, together)
+        error = fit.log_moments()[1]
+        if seeds.ln_error > error:  # what they disagree by adds to the error of either ln D
+            further = (seeds.ln_error**2 - error**2) / collective.log_moments()[1] ** 2
+            collective = charge(steps, fit, together, 1.0 + further)
+            together *= (seeds.ln_error / error) ** 2
+            fit = tracer(steps, together)
         warnings += [seeds.warning] if seeds.warning else []
     directions = {name: tracer(steps, together, slice(axis, axis + 1)).estimate(level)
                   for axis, name in enumerate("xyz")}

@@ -121,9 +121,14 @@ def find_runs(folder: Path) -> list[Path]:
     return []
 
 
-def fit_arrhenius(structure: str, results: list[TransportResult], potential: str | None = None,
+def fit_arrhenius(structure: str, results: Sequence[TransportResult], potential: str | None = None,
                   level: float = 0.95) -> Arrhenius:
-    """The Arrhenius lines of one structure from its results at several temperatures."""
+    """The Arrhenius lines (ln D and ln σT) of one structure from its results at several temperatures.
+
+    Args:
+        structure: its name. results: of :func:`~atomflow.transport.analyze`, one a temperature, seeds pooled; an upper
+            limit enters as one.
+    """
     points, sigma_points, limits, warnings = [], [], [], []
     for result in sorted(results, key=lambda item: item.temperature_K or 0.0):
         temperature = result.actual_temperature_K

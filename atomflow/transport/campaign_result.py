@@ -41,6 +41,16 @@ class Arrhenius(Shown):
     distance: str
     warnings: list[str]
 
+    @property
+    def activation_energy_eV(self) -> Estimate:
+        """Ea from ln D."""
+        return self.line.activation_energy_eV
+
+    @property
+    def activation_energy_sigmaT_eV(self) -> Estimate:
+        """Ea from ln σT, of the charge diffusivity."""
+        return self.sigma_line.activation_energy_eV
+
     def text(self) -> str:
         """For people, as ``atomflow analyze`` prints it."""
         used = "no temperature"
@@ -58,8 +68,8 @@ class Arrhenius(Shown):
         return {
             "structure": self.structure,
             "potential": self.potential,
-            "activation_energy_eV": self.line.activation_energy_eV.to_json(),
-            "activation_energy_sigmaT_eV": self.sigma_line.activation_energy_eV.to_json(),
+            "activation_energy_eV": self.activation_energy_eV.to_json(),
+            "activation_energy_sigmaT_eV": self.activation_energy_sigmaT_eV.to_json(),
             "prefactor_cm2_per_s": self.line.prefactor.to_json(),
             "temperatures_K": self.temperatures_K,
             "used": self.used,

@@ -14,7 +14,7 @@ import scipy.stats
 from atomflow.estimate import Estimate
 from atomflow.transport.measure import Measured
 from atomflow.transport.modes import Modes
-from atomflow.transport.scatter import own_scatter
+from atomflow.transport.scatter import own_scatter, unevenness
 from atomflow.transport.walk import Posterior, posterior
 from atomflow.units import CM2_PER_S_PER_A2_PER_PS
 
@@ -28,11 +28,13 @@ class Diffusivity:
 
     Attributes:
         posterior: of q = 2DΔ in Å². step_ps: Δ. overdispersion: information was divided by it.
+        unevenness: what of the latter is that axes differ.
     """
 
     posterior: Posterior
     step_ps: float
     overdispersion: float
+    unevenness: float
 
     @property
     def _factor(self) -> float:
@@ -70,19 +72,22 @@ def tracer(
     """
     dof, power = steps.tracer_power(directions)
     plain = posterior(steps.g, dof, power)
-    factor = (own_scatter(steps, plain, directions) if discrete else 1.0) * together
-    return Diffusivity(posterior(steps.g, dof, power, factor), steps.step_ps, factor)
+    uneven = unevenness(steps, plain, directions)
+    factor = (own_scatter(steps, plain, directions) if discrete else uneven) * together
+    return Diffusivity(posterior(steps.g, dof, power, factor), steps.step_ps, factor, uneven)
 
 
-def charge(steps: Modes, tracer_fit: Diffusivity, together: float = 1.0) -> Diffusivity:
+def charge(steps: Modes, tracer_fit: Diffusivity, together: float = 1.0, widened: float = 1.0) -> Diffusivity:
     """Diffusion of the summed displacement (σ follows from it). One path a run: a wide, χ²-like interval.
 
-    Discrete hops scatter the sum of n ions 1/n times as much, relative to its own spread, as they do a single ion.
+    Discrete hops scatter the sum of n ions 1/n times as much, relative to its own spread, as they do a single ion; axes
+    that differ scatter both alike. ``widened``: what else divides the information (seeds that disagree).
     """
     dof, power = steps.charge_power()
-    excess = max(0.0, tracer_fit.overdispersion / together - 1.0)
-    factor = 1.0 + excess * together / steps.n_ions
-    return Diffusivity(posterior(steps.g, dof, power, factor), steps.step_ps, factor)
+    uneven = tracer_fit.unevenness
+    excess = max(0.0, tracer_fit.overdispersion / together - uneven)
+    factor = (uneven + excess * together / steps.n_ions) * widened
+    return Diffusivity(posterior(steps.g, dof, power, factor), steps.step_ps, factor, uneven)
 
 
 def tensor_cm2_per_s(steps: Modes, fit: Posterior) -> np.ndarray:

@@ -212,7 +212,7 @@ def _reference(
     if framework == "auto":
         names = sorted({str(s) for s in symbols[~mobile]})
         return np.where(mobile, 0.0, masses), f"the framework ({', '.join(names)}), mass-weighted", True
-    if not isinstance(framework, (str, list, tuple)):
+    if not isinstance(framework, (str, list, tuple)) or not framework:
         raise InputError(f"framework is auto, cell, none or elements like ['Zr', 'P'], not {said(framework)}")
     names = [framework] if isinstance(framework, str) else [str(name) for name in framework]
     missing = [name for name in names if name not in set(symbols.tolist())]

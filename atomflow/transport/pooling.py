@@ -21,6 +21,8 @@ _EMPTY_A = 6.0
 _CHANCE = 3.0
 #: Å, below which no atom of a run has moved; far above what formats round to.
 _STILL_A = 0.01
+#: Ratio of the boxes of two files above which they are hardly seeds of one run.
+_SAME_VOLUME = 1.02
 
 
 def about_pool(opened: list[Any]) -> list[str]:
@@ -38,6 +40,10 @@ def about_pool(opened: list[Any]) -> list[str]:
         notes.append(f"the runs pooled start from {len(cells)} different cells ({volumes[0]:.1f} to {volumes[-1]:.1f} "
                      "Å³): right for snapshots of one structure, wrong for structures that differ (Si/P order, "
                      "glasses, volumes), each of which has a D of its own")
+    foreign = [abs(np.linalg.det(item.lattices_A(0, 1)[0])) for item in opened if not hasattr(item, "manifest")]
+    if len(foreign) > 1 and max(foreign) > _SAME_VOLUME * min(foreign):
+        notes.append(f"the runs pooled begin in boxes of {min(foreign):.1f} to {max(foreign):.1f} Å³: seeds of one run "
+                     "have one box, and D and σ are of the mean of these")
     return list(dict.fromkeys(notes))
 
 
@@ -133,8 +139,10 @@ def temperature_scatter(run: Any) -> float:
     return float(np.sqrt(2.0 / max(3 * run.n_atoms - 3, 1) / looks))
 
 
-def open_all(trajectories: Any) -> list[Any]:
-    """Trajectories from one or a list of them, or of paths to them.
+def open_all(
+    trajectories: Any, frame_interval_fs: float | None = None, temperature_K: float | None = None
+) -> list[Any]:
+    """Trajectories from one or a list of them, or of paths to them; the latter with what their files do not say.
 
     Raises:
         InputError: there is none, or something in the list is neither.
@@ -147,7 +155,13 @@ def open_all(trajectories: Any) -> list[Any]:
     for item in items:
         if isinstance(item, (str, os.PathLike)) and (Path(item) / "campaign.json").is_file():
             raise InputError(f"{item} is the folder of a campaign: transport.analyze_campaign({str(item)!r}) takes it")
-    opened = [runs.open_trajectory(item) if isinstance(item, (str, os.PathLike)) else item for item in items]
+    given = [name for name, value in (("frame_interval_fs", frame_interval_fs), ("temperature_K", temperature_K))
+             if value is not None]
+    opened = [runs.open_trajectory(item, frame_interval_fs, temperature_K)
+              if isinstance(item, (str, os.PathLike)) else item for item in items]
+    for item in items:
+        if given and hasattr(item, "positions_A"):
+            raise InputError(f"{' and '.join(given)}: for a path; {item.source} is open already and knows its own")
     for item in opened:
         if hasattr(item, "get_positions"):
             raise InputError("ASE atoms are frames of one trajectory: runs.open_trajectory(images, "

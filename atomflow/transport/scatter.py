@@ -1,8 +1,9 @@
-"""How much more a diffusivity scatters than that of independent Gaussian walks: hops are discrete, and concerted.
+"""How much more a diffusivity scatters than that of independent Gaussian walks alike along x, y and z.
 
-Both are measured on the paths and divide the information of the likelihood (a magnitude adjustment of a composite
+All of it is measured on the paths and divides the information of the likelihood (a magnitude adjustment of a composite
 likelihood: Ribatet, Cooley & Davison, Statistica Sinica 22 (2012) 813).
 
+* Uneven: where D differs between axes, the axis that moves most is most of the sum, and the others tell little.
 * Discrete: few hops scatter as √(number of hops), whatever the model of the walk. The fourth cumulant of the steps
   tells; for hops of one length at Poisson times it is (number of hops per step)·a⁴.
 * Concerted: ions that move in one event count as one. The variance over time of the whole cell's activity (sum of
@@ -39,14 +40,35 @@ def concerted(runs: Sequence[Run]) -> float:
     return max(1.0, together / alone) if alone > 0 else 1.0
 
 
+def unevenness(steps: Modes, fit: Posterior, directions: slice = slice(None)) -> float:
+    """Extra relative variance of the mean over axes where they differ: axes · tr Σ² / (tr Σ)², between 1 and axes.
+
+    Σ is the covariance of an ion's modes, each over its fitted power and weighted as it tells of D. Its N samples make
+    both traces too large or small by chance; the unbiased ones of a Wishart matrix are taken.
+    """
+    covariance: Any = 0.0
+    first, second = 0.0, 0.0
+    for y, g in zip(steps.ions, steps.shapes, strict=True):
+        z = y[:, directions] / np.sqrt(fit.q * (1.0 + fit.kappa * g))
+        w = (1.0 + fit.kappa * g) ** -2.0
+        covariance = covariance + np.einsum("nak,nbk,k->ab", z, z, w)
+        first, second = first + len(z) * float(w.sum()), second + len(z) * float((w**2).sum())
+    n, axes = first**2 / second, len(covariance)
+    of_square, square = float((covariance**2).sum()) / first**2, float(np.trace(covariance)) ** 2 / first**2
+    of_trace = (1.0 + 1.0 / n) * square - 2.0 * of_square / n
+    if of_trace <= 0.0:  # a single sample, or nothing moves
+        return 1.0
+    return float(np.clip(axes * (of_square - square / n) / of_trace, 1.0, axes))
+
+
 def own_scatter(steps: Modes, fit: Posterior, directions: slice = slice(None)) -> float:
-    """Extra relative variance of D from the ions' own discreteness; at least 1."""
+    """Extra relative variance of D from the ions' own discreteness and uneven axes; at least 1."""
     weights = [information_weights(g, fit.kappa) for g in steps.shapes]
     used = float(sum(w.sum() for w in weights))
     modes = float(sum(len(w) for w in weights))
     axes = steps.ions[0][:, directions].shape[1]
     per_step = _fourth_cumulant(steps, directions) / (_split_hops(steps.step_frames) * 2.0 * axes * fit.q**2)
-    discrete = 1.0 + max(0.0, per_step) * (used + 0.5) / modes
+    discrete = unevenness(steps, fit, directions) + max(0.0, per_step) * (used + 0.5) / modes
     return max(discrete, _between_ions(steps, weights, fit, directions, discrete))
 
 
