@@ -207,15 +207,21 @@ def cut(path, part):
 
 
 @pytest.mark.parametrize("name", ["a.extxyz", "XDATCAR", "a.dump"])
-def test_a_cut_file_says_how_many_frames_are_good(tmp_path, name):
+def test_of_a_file_that_ends_inside_a_frame_the_whole_frames_are_used(tmp_path, name):
     walk = random_walk(MONOCLINIC, 10)
     if name == "a.dump":
         (tmp_path / name).write_text(lammps_text(walk, np.diag([8.0, 7.0, 9.0]), "x y z"))
     else:
         ase.io.write(tmp_path / name, images_of(walk, MONOCLINIC, False))
+    elements = ["Na", "O"] if name == "a.dump" else None
+    whole = runs.open_trajectory(tmp_path / name, elements=elements, **KNOWN)
     cut(tmp_path / name, 0.65)
-    with pytest.raises(InputError, match=r"frame 6 .*the 6 frames before it are good"):
-        runs.open_trajectory(tmp_path / name, elements=["Na", "O"], **KNOWN)
+    part = runs.open_trajectory(tmp_path / name, elements=elements, **KNOWN)
+    assert "6 frames are whole and used" in part.warnings[0]
+    np.testing.assert_array_equal(part.positions_A(0, part.n_frames), whole.positions_A(0, 6))
+    cut(tmp_path / name, 0.1)
+    with pytest.raises(InputError, match=r"frame 0 is cut short.*no frame is good"):
+        runs.open_trajectory(tmp_path / name, elements=elements, **KNOWN)
 
 
 @pytest.mark.parametrize("name", ["a.extxyz", "XDATCAR", "a.dump", "a.traj", "a.nc"])
@@ -236,7 +242,7 @@ def test_no_cut_of_a_file_escapes_as_a_traceback(tmp_path, name):
             trajectory = runs.open_trajectory(path, elements=["Na", "O"] if name == "a.dump" else None, **KNOWN)
         except InputError as error:
             problem = str(error)
-        if problem is None:  # cut exactly between two frames: all that is there is good
+        if problem is None:  # what is whole is used
             assert trajectory.n_frames < 3
         else:
             assert name in problem

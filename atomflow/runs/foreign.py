@@ -12,11 +12,12 @@ import numpy as np
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed
-from atomflow.runs.formats import CutShort
+from atomflow.runs.checks import check, ends_with_newline, guarded, interval_fs
 from atomflow.runs.frames import Frame, from_atoms
+from atomflow.runs.means import drift_K, thermostat_fs
 from atomflow.runs.reading import iterate
 from atomflow.runs.trajectory import atom_indices, frame_slice
-from atomflow.runs.unwrap import Unwrapper
+from atomflow.runs.unwrap import Unwrapper, flip
 
 
 class ForeignTrajectory:
@@ -29,7 +30,7 @@ class ForeignTrajectory:
         self.warnings: list[str] = []
         self.frame_interval_fs = 0.0
         self.temperature_K: float | None = None
-        self._measured: list[tuple[float, ...]] = []
+        self._measured: list[tuple[float, ...]] = []  # kelvin, in each frame or in none
         self._first = first
         self._lattices: list[np.ndarray] = []
         self._store = tempfile.TemporaryFile(prefix="atomflow-")  # noqa: SIM115  (lives as long as this object)
@@ -51,10 +52,12 @@ class ForeignTrajectory:
         wrapped: bool | str,
         elements: Sequence[str] | None,
         name: str = "the list of ASE atoms",
+        needs_time: bool = True,
     ) -> ForeignTrajectory:
         """Read every frame once; see :func:`atomflow.runs.open_trajectory` for the arguments and errors.
 
-        ``source`` may also be frames already read; ``name`` then says whose they are.
+        ``source`` may also be frames already read; ``name`` then says whose they are. Without ``needs_time`` the time
+        between frames may stay unknown (NaN) and the temperature too, and one frame is enough.
         """
         if wrapped not in (True, False, "auto"):
             raise InputError(f"wrapped must be true, false or auto, not {wrapped!r}")
@@ -63,11 +66,13 @@ class ForeignTrajectory:
         else:
             frames = (item if isinstance(item, Frame) else from_atoms(item) for item in source)
         reading = _Reading(name, wrapped)
-        for frame in _guarded(frames, name):
+        notes: list[str] = []
+        for frame in guarded(frames, name, notes):
             reading.add(frame)
-        trajectory = reading.finish(frame_interval_fs, temperature_K)
-        if name.endswith(("xyz", ".dump", ".lammpstrj")) and not _ends_with_newline(Path(name)):
-            trajectory.warnings.append("the file does not end with a line break: its last number may be cut short")
+        trajectory = reading.finish(frame_interval_fs, temperature_K, needs_time)
+        if name.endswith("xyz") and not notes and not ends_with_newline(Path(name)):
+            notes.append("the file does not end with a line break: its last number may be cut short")
+        trajectory.warnings[:0] = notes
         return trajectory
 
     # --- what it is -------------------------------------------------------------------------------------------
@@ -109,7 +114,7 @@ class ForeignTrajectory:
         return np.arange(self.n_frames) * self.frame_interval_fs
 
     def thermo(self) -> dict[str, np.ndarray]:
-        """``time_fs`` and ``temperature_K`` of what was measured, where atomflow wrote the file; else nothing."""
+        """``time_fs`` and ``temperature_K`` of what was measured, where every frame has it; else nothing."""
         counts = [len(values) for values in self._measured]
         if not counts or not all(counts):
             return {}
@@ -166,16 +171,30 @@ class _Reading:
             self.from_file = frame.images is not None
             self.wrapped = False if frame.unwrapped and self.wrapped == "auto" else self.wrapped
         index = len(self.times)
-        _check(frame, self.trajectory._first, index, self.name)
-        counts = self.unwrapper.add(frame.fractional)
-        if self.from_file and frame.images is not None:
-            counts = frame.images
-        self._keep(self.trajectory, frame.fractional, counts)
-        self.trajectory._lattices.append(frame.lattice_A)
+        check(frame, self.trajectory._first, index, self.name)
+        lattice, fractional, images = self._without_flip(frame, index)
+        counts = self.unwrapper.add(fractional, frame.fractional)
+        if self.from_file and images is not None:
+            counts = images
+        self._keep(self.trajectory, fractional, counts)
+        self.trajectory._lattices.append(lattice)
         self.trajectory._measured.append(frame.measured_K)
         self.times.append(frame.time_fs)
         self.steps.append(frame.step)
         self.temperatures.append(frame.temperature_K)
+
+    def _without_flip(self, frame: Frame, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Lattice, fractional coordinates and image counts by the vectors that go on from the frame before."""
+        lattices = self.trajectory._lattices if self.trajectory is not None else []
+        try:
+            combined = flip(frame.lattice_A, lattices[-1]) if lattices else None
+        except InputError as error:
+            raise InputError(f"{self.name}, frame {index}: {error}") from None
+        if combined is None:
+            return frame.lattice_A, frame.fractional, frame.images
+        back = np.round(np.linalg.inv(combined))
+        images = None if frame.images is None else (frame.images @ back).astype(np.int32)
+        return combined @ frame.lattice_A, frame.fractional @ back, images
 
     def _keep(self, trajectory: ForeignTrajectory, fractional: np.ndarray, counts: np.ndarray) -> None:
         try:
@@ -185,15 +204,24 @@ class _Reading:
             raise RunFailed(f"no room in {tempfile.gettempdir()} for the frames of {self.name} ({error}); set TMPDIR "
                             f"to a larger disk") from None
 
-    def finish(self, frame_interval_fs: float | None, temperature_K: float | None) -> ForeignTrajectory:
+    def finish(
+        self, frame_interval_fs: float | None, temperature_K: float | None, needs_time: bool
+    ) -> ForeignTrajectory:
         trajectory = self.trajectory
         if trajectory is None:
             raise InputError(f"{self.name} holds no frames")
         trajectory._store.flush()
         trajectory._counts.flush()
         self._decide_unwrapping(trajectory)
-        trajectory.frame_interval_fs = self._interval(frame_interval_fs)
+        interval = interval_fs(self.times, self.steps, frame_interval_fs, self.name)
+        if interval is None and needs_time:
+            raise InputError(f"{self.name} holds one frame: a structure, not a trajectory" if len(self.times) == 1 else
+                             f"{self.name} does not say how far apart its frames are; give --frame-interval-fs "
+                             "(frame_interval_fs=...)")
+        trajectory.frame_interval_fs = float("nan") if interval is None else interval
         trajectory.temperature_K = self._temperature(trajectory, temperature_K)
+        if trajectory.temperature_K is None and needs_time:
+            raise InputError(f"{self.name} does not say its temperature; give --temperature (in kelvin)")
         return trajectory
 
     def _decide_unwrapping(self, trajectory: ForeignTrajectory) -> None:
@@ -210,75 +238,18 @@ class _Reading:
         if warning and trajectory._unwrap and not self.from_file:
             trajectory.warnings.append(warning)
 
-    def _interval(self, given: float | None) -> float:
-        steps = np.diff([step for step in self.steps if step is not None])
-        if len(steps) and np.ptp(steps):
-            raise InputError(f"{self.name}: the frames are not at equal intervals (steps apart by {steps.min()} to "
-                             f"{steps.max()}); a frame is missing or doubled")
-        times = np.diff([time for time in self.times if time is not None])
-        if len(times) and np.ptp(times) > 1e-3 * abs(times.mean()):
-            raise InputError(f"{self.name}: the frames are not at equal intervals ({times.min():g} to "
-                             f"{times.max():g} fs apart); a frame is missing or doubled")
-        if given is not None:
-            return float(given)
-        if len(times) and times.mean() > 0:
-            return float(times.mean())
-        if len(self.times) == 1:
-            raise InputError(f"{self.name} holds one frame: a structure, not a trajectory")
-        raise InputError(f"{self.name} does not say how far apart its frames are; give --frame-interval-fs "
-                         "(frame_interval_fs=...)")
-
-    def _temperature(self, trajectory: ForeignTrajectory, given: float | None) -> float:
+    def _temperature(self, trajectory: ForeignTrajectory, given: float | None) -> float | None:
+        """The one given, else the mean of those in the file; where they vary they were measured, frame by frame."""
         if given is not None:
             trajectory._measured, trajectory.config = [], {}
             return float(given)
-        known = [value for value in self.temperatures if value is not None]
-        if known:
-            return float(np.mean(known))
-        raise InputError(f"{self.name} does not say its temperature; give --temperature (in kelvin)")
-
-
-def _guarded(frames: Iterator[Frame], name: str) -> Iterator[Frame]:
-    """The same frames; whatever goes wrong while reading one becomes a line that says how many are good."""
-    good = 0
-    while True:
-        try:
-            frame = next(frames)
-        except StopIteration:
-            return
-        except InputError as error:
-            raise InputError(str(error) if name in str(error) else f"{name}, frame {good}: {error}") from None
-        except CutShort as error:
-            raise InputError(f"{name}: frame {good} is cut short ({error}); {_good(good)}") from None
-        except Exception as error:
-            text = str(error).strip().splitlines()
-            reason = text[0] if text else type(error).__name__
-            raise InputError(f"{name}: frame {good} cannot be read ({reason}); {_good(good)}") from None
-        yield frame
-        good += 1
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with open(path, "rb") as handle:
-        handle.seek(-1, 2)
-        return handle.read(1) == b"\n"
-
-
-def _good(count: int) -> str:
-    if count == 0:
-        return "no frame is good"
-    return "the frame before it is good" if count == 1 else f"the {count} frames before it are good"
-
-
-def _check(frame: Frame, first: Frame, index: int, name: str) -> None:
-    if len(frame.numbers) != len(first.numbers):
-        raise InputError(f"{name}: frame {index} has {len(frame.numbers)} atoms, the frames before have "
-                         f"{len(first.numbers)}; {_good(index)}")
-    if not np.isfinite(frame.fractional).all() or not np.isfinite(frame.lattice_A).all():
-        bad = np.flatnonzero(~np.isfinite(frame.fractional).all(axis=1))
-        where = f"the position of atom {bad[0]}" if len(bad) else "the lattice"
-        raise InputError(f"{name}: in frame {index} {where} is not a number; {_good(index)}")
-    changed = np.flatnonzero(frame.numbers != first.numbers)
-    if len(changed):
-        raise InputError(f"{name}: atom {changed[0]} of frame {index} is another element than before; atoms must stay "
-                         f"in one order in all frames (LAMMPS: dump_modify sort id)")
+        known = np.array([value for value in self.temperatures if value is not None])
+        if len(known) == 0:
+            return None
+        if len(known) == len(self.times) and not any(trajectory._measured) and np.ptp(known) > 1e-6 * known.mean():
+            trajectory._measured = [(float(value),) for value in known]
+        if drift := drift_K(known, thermostat_fs(trajectory.config), trajectory.frame_interval_fs):
+            trajectory.warnings.append(f"the temperature drifts along the file, from {drift[0]:.0f} K (first third) to "
+                                       f"{drift[1]:.0f} K (last third): only a part at one temperature has one D, and "
+                                       "--discard-ps leaves out the beginning")
+        return float(known.mean())

@@ -39,6 +39,7 @@ class Frame:
         time_fs, step, temperature_K: None where the file does not say.
         measured_K: temperatures that were measured from this frame to the next, for their mean as often as there were
             of them. facts: ``config`` and ``potential`` of the run. Empty where atomflow did not export the frame.
+        ids: (N,) ascending ids by which the atoms were sorted, if the file has them.
     """
 
     numbers: np.ndarray
@@ -53,6 +54,7 @@ class Frame:
     sites: np.ndarray | None = None
     measured_K: tuple[float, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    ids: np.ndarray | None = None
 
 
 def from_atoms(atoms: Any) -> Frame:

@@ -17,7 +17,8 @@ import numpy as np
 from atomflow.cell import Cell, read_cell
 from atomflow.errors import InputError
 from atomflow.runs.foreign import ForeignTrajectory
-from atomflow.runs.formats import CutShort, lammps_dump
+from atomflow.runs.formats import CutShort
+from atomflow.runs.formats_lammps import lammps_dump
 from atomflow.runs.frames import Frame
 
 #: what atomflow writes beside the input, and reads when the dump comes back
@@ -85,21 +86,18 @@ def open_folder(folder: Path, frame_interval_fs: float | None, temperature_K: fl
     if not dumps(folder):
         raise InputError(f"{folder} holds no dump yet (dump.0.lammpstrj); run LAMMPS on run.in there")
     cell = read_cell(folder / CELL_FILE)
-    notes: list[str] = []
     known: dict[str, Any] = {"temperature_K": facts["temperature_K"], "regions": cell.regions, "sites": cell.sites}
     timestep_fs = float(facts["config"]["timestep_fs"])  # the time in the dumps begins anew at a restart
     frames = (replace(frame, **known, time_fs=frame.step * timestep_fs)
-              for frame in _frames(folder, cell, notes) if frame.step is not None)
+              for frame in _frames(folder, cell) if frame.step is not None)
     trajectory = ForeignTrajectory.read(frames, frame_interval_fs, temperature_K, None, "auto", None, name=str(folder))
     trajectory.potential = facts["potential"]
-    trajectory.warnings += notes
     return trajectory
 
 
-def _frames(folder: Path, cell: Cell, notes: list[str]) -> Iterator[Frame]:
+def _frames(folder: Path, cell: Cell) -> Iterator[Frame]:
     paths = dumps(folder)
     starts: Sequence[float] = [int(path.name.split(".")[1]) for path in paths[1:]] + [float("inf")]
-    good = 0
     for path, end in zip(paths, starts, strict=True):
         try:
             for frame in lammps_dump(path, None):
@@ -108,11 +106,11 @@ def _frames(folder: Path, cell: Cell, notes: list[str]) -> Iterator[Frame]:
                 if len(frame.numbers) != len(cell) or (frame.numbers != cell.numbers).any():
                     raise InputError(f"{path} holds other atoms than {folder / CELL_FILE}")
                 yield frame
-                good += 1
         except CutShort:
-            if path != paths[-1] or not good:
+            if path == paths[-1]:
                 raise
-            notes.append(f"{path.name} ends inside a frame: LAMMPS was stopped or still runs; {good} frames are whole")
+            raise InputError(f"{path} is cut short before the step at which the run was resumed (the next dump begins "
+                             "there): frames are missing") from None
 
 
 def _facts(folder: Path) -> dict[str, Any]:

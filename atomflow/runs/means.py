@@ -31,6 +31,19 @@ def is_held(config: Mapping[str, Any]) -> bool:
     return config.get("temperature_end_K") in (None, config.get("temperature_K"))
 
 
+def drift_K(values: np.ndarray, relaxation_fs: float, interval_fs: float) -> tuple[float, float] | None:
+    """Mean temperatures of the first and the last third of the rows, where they differ by more than 5 % and by far more
+    than their fluctuations explain; else None."""
+    third = len(values) // 3
+    if third < 10 or not np.isfinite(values).all():
+        return None
+    ends = values[:third], values[-third:]
+    first, last = (float(rows.mean()) for rows in ends)
+    errors = [error_of_mean(rows, relaxation_fs, interval_fs) or 0.0 for rows in ends]
+    drifts = abs(last - first) > max(0.05 * float(values.mean()), 5.0 * float(np.linalg.norm(errors)))
+    return (first, last) if drifts else None
+
+
 def mean_temperature_K(trajectory: Any, discard_ps: float = 0.0) -> tuple[float | None, float | None]:
     """Mean temperature of production after ``discard_ps`` and its standard error.
 
