@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import ase.build
+import ase.io
 import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
@@ -15,7 +16,7 @@ from atomflow.cell import Cell, read_cell, write_cell
 from atomflow.cli.main import run
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
-from atomflow.order import accept, measure
+from atomflow.order import accept, measure, open_frames
 from atomflow.order.glass import judge, targets
 from atomflow.order.neighbours import pairs
 from atomflow.order.rdf import radial_distribution
@@ -238,7 +239,88 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert (tmp_path / "g.png").stat().st_size > 5000
 
 
+def denser(path=None, timed=True):
+    """Thirty frames 200 fs apart of Na and O in a box that is 10 % longer from frame 10 (2 ps) on."""
+    rng = np.random.default_rng(5)
+    fractional = rng.random((8, 3))
+    images = []
+    for index in range(30):
+        box = (10.0 if index < 10 else 11.0) * np.eye(3)
+        images.append(ase.Atoms("Na4O4", fractional @ box, cell=box, pbc=True))
+        if timed:
+            images[-1].info["time_fs"] = 200.0 * index
+    if path is not None:
+        ase.io.write(path, images)
+    return images
+
+
+def dump_of(images, path, column="element"):
+    """A LAMMPS dump with times (units metal); atom types 7 and 8 where it names no elements."""
+    lines = []
+    for index, atoms in enumerate(images):
+        edge = atoms.cell.array[0, 0]
+        lines += ["ITEM: UNITS", "metal", "ITEM: TIME", f"{0.2 * index}", "ITEM: TIMESTEP", str(100 * index),
+                  "ITEM: NUMBER OF ATOMS", "8", "ITEM: BOX BOUNDS pp pp pp", *[f"0 {edge}"] * 3,
+                  f"ITEM: ATOMS id {column} x y z"]
+        for n, (symbol, place) in enumerate(zip(atoms.symbols, atoms.positions, strict=True), start=1):
+            kind = symbol if column == "element" else {"Na": 7, "O": 8}[symbol]
+            lines.append(f"{n} {kind} " + " ".join(f"{x:.9f}" for x in place))
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+AMU_PER_A3 = 1.66053906660
+DENSE, LOOSE = ((4 * 22.98976928 + 4 * 15.999) / edge**3 * AMU_PER_A3 for edge in (10.0, 11.0))
+
+
+def looked_at(capsys, *arguments):
+    assert run(["order", *arguments, "--pairs", "Na-O", "--cutoff", "Na-O=3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    return found["n_frames"], found["density_g_per_cm3"]["value"]
+
+
+def test_files_of_other_programs_are_read_whole_and_discard_by_their_own_time(tmp_path, capsys):
+    denser(tmp_path / "a.extxyz")
+    dumped = dump_of(denser(), tmp_path / "a.lammpstrj")
+    for path in (str(tmp_path / "a.extxyz"), dumped):
+        assert looked_at(capsys, path) == (30, pytest.approx((DENSE + 2 * LOOSE) / 3, rel=1e-6))
+        assert looked_at(capsys, path, "--discard-ps", "0.1")[0] == 29
+        assert looked_at(capsys, path, "--discard-ps", "2") == (20, pytest.approx(LOOSE, rel=1e-6))
+        assert run(["order", path, "--discard-ps", "6"]) == 2
+        assert "no frame is left after discarding 6 ps" in capsys.readouterr().err
+    assert looked_at(capsys, dump_of(denser()[:1], tmp_path / "one.dump")) == (1, pytest.approx(DENSE, rel=1e-6))
+    assert measure(dumped, ["Na-O"], {"Na-O": 3.0}, discard_ps=2.0).n_frames == 20
+
+
+def test_atom_types_are_no_atomic_numbers(tmp_path, capsys):
+    path = dump_of(denser(), tmp_path / "a.lammpstrj", "type")
+    assert run(["order", path]) == 2
+    assert "say which they are with --elements" in capsys.readouterr().err
+    named = "Zr,Si,P,Zn,B,Li, Na, O"
+    assert looked_at(capsys, path, "--elements", named)[1] == pytest.approx((DENSE + 2 * LOOSE) / 3, rel=1e-6)
+    opened = open_frames(path, elements=named.replace(" ", "").split(","))
+    assert measure(opened, ["Na-O"], {"Na-O": 3.0}).of == "Na4O4 (8 atoms) with an unknown potential"
+
+
+def test_a_time_that_nobody_says_is_asked_for_only_where_it_matters(tmp_path, capsys):
+    denser(tmp_path / "a.extxyz", timed=False)
+    path = str(tmp_path / "a.extxyz")
+    assert looked_at(capsys, path)[0] == 30
+    assert run(["order", path, "--discard-ps", "1"]) == 2
+    assert "does not say how far apart its frames are" in capsys.readouterr().err
+    assert looked_at(capsys, path, "--discard-ps", "1", "--frame-interval-fs", "100")[0] == 20
+
+
+def test_a_file_that_ends_inside_a_frame_says_so_in_the_result(tmp_path, capsys):
+    path = tmp_path / "a.lammpstrj"
+    dump_of(denser(), path)
+    path.write_text(path.read_text()[:-50])
+    assert run(["order", str(path), "--pairs", "Na-O"]) == 0
+    assert "29 frames are whole and used" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("arguments", "words"), [
+    (["--discard-ps", "nan"], "zero or a positive number"),
     (["--pairs", "B-X"], "there is no X here"),
     (["--pairs", "BO"], "not a pair of elements"),
     (["--cutoff", "B-O"], "write it like B-O=1.85"),

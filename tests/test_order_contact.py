@@ -122,11 +122,14 @@ def test_refusals_and_command(tmp_path, capsys):
     images = [Cell(numbers, trajectory.positions[k], LATTICE, regions).to_ase() for k in range(0, FRAMES, 5)]
     path = tmp_path / "run.extxyz"
     ase.io.write(path, images)
-    assert run(["order", str(path), "--contact", "--json", "-o", str(tmp_path / "depth.csv")]) == 0
+    timed = ["--frame-interval-fs", "100"]
+    assert run(["order", str(path), "--contact", "--json"]) == 2
+    assert "give --frame-interval-fs" in capsys.readouterr().err
+    assert run(["order", str(path), "--contact", *timed, "--json", "-o", str(tmp_path / "depth.csv")]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["entered"][-1]["value"] == pytest.approx(1)
     assert (tmp_path / "depth.csv").read_text().startswith("depth_A,metal_atoms")
-    assert run(["order", str(path), "--contact", "-o", str(tmp_path / "depth.png")]) == 0
+    assert run(["order", str(path), "--contact", *timed, "-o", str(tmp_path / "depth.png")]) == 0
     assert run(["order", str(path), "--contact", "--glass"]) == 2
     write_cell(Cell(numbers, positions, LATTICE, regions), tmp_path / "one.extxyz")
     assert run(["order", str(tmp_path / "one.extxyz"), "--contact"]) == 2

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atomflow.cli.options import Json
+from atomflow.cli.options import Json, names
 from atomflow.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
@@ -73,7 +73,7 @@ def analyze(
     from atomflow import runs
 
     opened = [runs.open_trajectory(path, frame_interval_fs, temperature, format,
-                                   elements=elements.split(",") if elements else None) for path in where]
+                                   elements=names(elements) if elements else None) for path in where]
     if by:
         show_regions(opened, along or "z", out, json_, options)
         return
@@ -120,4 +120,4 @@ def _runs(opened: list[Any], json_: bool, sites: bool, van_hove: bool, options: 
 
 
 def _framework(text: str) -> str | list[str]:
-    return text if text in ("auto", "cell", "none") else text.split(",")
+    return text if text in ("auto", "cell", "none") else names(text)

@@ -17,13 +17,18 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; OMP_NUM_THREADS,
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
+def names(text: str) -> list[str]:
+    """What an option lists with commas between, spaces or not: ``Na,Zr`` as ``Na, Zr``."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def refuse_beside_resume(ctx: typer.Context, *allowed: str) -> None:
     """:class:`InputError` where settings are given to something that has its own on record."""
     given = [parameter for parameter in ctx.command.params if parameter.name not in (*allowed, "resume", "json_")
              and getattr(ctx.get_parameter_source(parameter.name or ""), "name", "") == "COMMANDLINE"]
     if given:
-        names = ", ".join(item.opts[-1] if item.param_type_name == "option" else "CELL" for item in given)
-        raise InputError(f"--resume takes everything from its folder; leave {names} away (other settings: a new "
+        listed = ", ".join(item.opts[-1] if item.param_type_name == "option" else "CELL" for item in given)
+        raise InputError(f"--resume takes everything from its folder; leave {listed} away (other settings: a new "
                          "folder)")
 
 

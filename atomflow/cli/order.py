@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atomflow.cli.options import Json
+from atomflow.cli.options import Json, names
 from atomflow.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
@@ -26,6 +26,9 @@ def order(
     region: Annotated[str | None, typer.Option(help="Only atoms of this region are centres.")] = None,
     glass: Annotated[bool, typer.Option("--glass", help="Hold the zinc borate glass against the literature.")] = False,
     contact: Annotated[bool, typer.Option("--contact", help="What formed at a metal contact, over time.")] = False,
+    frame_interval_fs: Annotated[float | None, typer.Option(help="Between frames, if the file lacks it.")] = None,
+    format: Annotated[str | None, typer.Option(help="File format in ASE's name, where it cannot be told.")] = None,
+    elements: Annotated[str | None, typer.Option(help="Elements of LAMMPS types 1, 2, ..., like Na,Zr,O.")] = None,
     along: Annotated[str, typer.Option(help="With --contact: across the regions, x, y or z (a, b or c).")] = "z",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="g(r), or depths, as .csv or drawn (.png).")] = None,
     json_: Json = False,
@@ -36,28 +39,32 @@ def order(
     Example:
       atomflow order glass.extxyz --pairs B-O,Zn-O
       atomflow order GLASS_RUN --glass
+      atomflow order dump.lammpstrj --elements Na,Zr,Si,O --frame-interval-fs 20 --discard-ps 5
       atomflow order CONTACT_RUN --contact
     """
     from atomflow.cli import output
     from atomflow.cli.files import check_ending, write_rdf
     from atomflow.order import accept, measure
+    from atomflow.order.frames import open_frames
     from atomflow.order.glass import film_region
 
     if out is not None:
         check_ending(out)
-    if contact:
-        if glass or pairs or region:
-            raise InputError("--contact has its own pairs, in all regions: leave --glass, --pairs and --region away")
-        from atomflow.cli.order_contact import show_contact
-
-        show_contact([str(path) for path in where], along, frames, discard_ps, _cutoffs(cutoff or []), out, json_)
-        return
-    wanted = [pair.strip() for pair in pairs.split(",")] if pairs else None
+    if contact and (glass or pairs or region):
+        raise InputError("--contact has its own pairs, in all regions: leave --glass, --pairs and --region away")
+    wanted = names(pairs) if pairs else None
     if glass and wanted is not None and not {"B-O", "Zn-O"} <= set(wanted):
         raise InputError("--glass judges B-O and Zn-O: name both in --pairs, or leave --pairs away")
+    opened = [one for path in where
+              for one in open_frames(path, frame_interval_fs, format, names(elements) if elements else None)]
+    if contact:
+        from atomflow.cli.order_contact import show_contact
+
+        show_contact(opened, along, frames, discard_ps, _cutoffs(cutoff or []), out, json_)
+        return
     if glass and region is None:
-        region = film_region(where)
-    result = measure([str(path) for path in where], wanted, _cutoffs(cutoff or []), r_max_a, bin_a, frames, discard_ps,
+        region = film_region(opened)
+    result = measure(opened, wanted, _cutoffs(cutoff or []), r_max_a, bin_a, frames, discard_ps,
                      region)
     verdict = accept(result) if glass else None
     if out is not None:

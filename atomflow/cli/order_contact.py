@@ -7,7 +7,7 @@ from typing import Any
 
 
 def show_contact(
-    where: list[str], along: str, frames: int, discard_ps: float, cutoffs_A: dict[str, float], out: Path | None,
+    where: list[Any], along: str, frames: int, discard_ps: float, cutoffs_A: dict[str, float], out: Path | None,
     json_: bool,
 ) -> None:  # fmt: skip
     """Measure and print; the depth profile goes to ``out``."""

@@ -17,9 +17,10 @@ from atomflow.blocks import BLOCKS, estimate
 from atomflow.errors import InputError
 from atomflow.estimate import Estimate
 from atomflow.order.coordination import CUTOFFS_A
-from atomflow.order.frames import Source, of_what, open_source
+from atomflow.order.frames import Source, check_timed, of_what, open_source
 from atomflow.order.neighbours import pairs
 from atomflow.transport.slabs import AXES, Slab, find_slabs
+from atomflow.units import FS_PER_PS
 
 #: Neighbours of metal atoms, pair → distance in Å. In the solid itself Na stays 3.2 Å from Zr, 2.9 Å from Si and P.
 NEIGHBOURS_A = {"Na-O": 3.1, "Na-Zr": 3.5, "Na-Zn": 3.4, "Na-B": 3.1, "Na-Si": 3.2, "Na-P": 3.2}
@@ -63,13 +64,14 @@ class ContactReport:
 
     Attributes:
         of: cell and potential, in a line.
-        blocks_ps: (first, last) time of each block; frame numbers where the trajectory knows no time.
+        blocks_ps: (first, last) time of each block.
         neighbours: pair → partners of a metal atom. coordination: element → oxygen around it.
         cation_bonds: pair → number of bonds; pairs never seen are left out.
         moved: who is in a region that it was not built in.
         entered: metal atoms in the solid. left: Na of the solid in the metal. None without metal.
         depth_A, depth_count: metal atoms by depth in the solid in the last block, bins of 1 Å by their lower edge.
         deepest_A: of any metal atom in the last block.
+        warnings: what was doubtful in files of other programs.
     """
 
     sources: tuple[str, ...]
@@ -87,6 +89,7 @@ class ContactReport:
     depth_count: np.ndarray
     deepest_A: float | None
     limit: str = LIMIT
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "coordination": {e: c.__dict__ for e, c in self.coordination.items()}}
@@ -142,6 +145,7 @@ def contact(
         tuple(moved), over("metal entered") if has_metal else None, over("metal left") if has_metal else None,
         _DEPTH_BIN_A * np.arange(len(depths)), depths,
         max(one["deepest"] for one in looked) if has_metal else None,
+        warnings=tuple(text for source in sources for text in source.warnings),
     )  # fmt: skip
 
 
@@ -153,6 +157,7 @@ def _look(source: Source, axis: int, cutoffs_A: Mapping[str, float]) -> dict[str
     n = len(source.chosen)
     if n < BLOCKS:
         raise InputError(f"{source.name}: {n} frame(s), but at least {BLOCKS} are needed to see a change")
+    check_timed(source.content, "when what happened")
     cuts = [np.arange(n)[cut] for cut in np.array_split(np.arange(n), BLOCKS)]
     near = [pair for pair in NEIGHBOURS_A if "metal" in regions and pair.split("-")[1] in symbols]
     bonds = [pair for pair in CATION_BONDS_A if set(pair.split("-")) <= set(symbols.tolist())]
@@ -259,8 +264,7 @@ def _moves(there: np.ndarray, regions: np.ndarray, symbols: np.ndarray) -> dict[
 
 
 def _times(source: Source, cuts: Sequence[np.ndarray]) -> tuple[tuple[float, float], ...]:
-    interval = getattr(source.content, "frame_interval_fs", None)
-    scale = float(interval) / 1000.0 if interval else 1.0
+    scale = float(source.content.frame_interval_fs) / FS_PER_PS
     return tuple((source.chosen[cut[0]] * scale, source.chosen[cut[-1]] * scale) for cut in cuts)
 
 
@@ -285,4 +289,4 @@ def text(found: ContactReport) -> str:
         lines.append("no bonds between cations were seen")
     if found.deepest_A is not None:
         lines.append(f"deepest metal atom: {found.deepest_A:.1f} Å beyond the metal's edge")
-    return "\n".join([*lines, f"limit: {found.limit}"])
+    return "\n".join([*lines, f"limit: {found.limit}", *(f"warning: {text}" for text in found.warnings)])

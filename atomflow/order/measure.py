@@ -34,6 +34,7 @@ class OrderResult(Shown):
         bridges: {``B-O-B``: (mean angle, histogram)}.
         boroxol: share of borons in B3O3 rings; unknown without boron.
         separation: whether Zn and B part; None where there are not at least two of each.
+        warnings: what was doubtful in files of other programs.
     """
 
     sources: tuple[str, ...]
@@ -46,6 +47,7 @@ class OrderResult(Shown):
     boroxol: Estimate
     of: str
     separation: Separation | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_replicas(self) -> int:
@@ -78,7 +80,7 @@ class OrderResult(Shown):
             lines.append(self.separation.sentence)
         if self.boroxol.value is not None:
             lines.append(f"boron in B3O3 (boroxol) rings: {self.boroxol:.3g}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "n_replicas": self.n_replicas,
@@ -129,7 +131,8 @@ def measure(
     return OrderResult(tuple(s.name for s in sources), sum(len(s.chosen) for s in sources), region,
                        estimate([_densities(source) for source in sources], level), rdfs, shells, bridges, boroxol,
                        of_what(sources),
-                       separation(sources, region=region, level=level) if _has_both(sources, region) else None)
+                       separation(sources, region=region, level=level) if _has_both(sources, region) else None,
+                       tuple(text for source in sources for text in source.warnings))
 
 
 def _has_both(sources: Sequence[Source], region: str | None) -> bool:
