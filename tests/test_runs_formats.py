@@ -88,6 +88,9 @@ def test_newer_kinds_of_netcdf_are_read_by_netcdf4_or_named(tmp_path, monkeypatc
     trajectory = runs.open_trajectory(path, temperature_K=700.0, elements=["Na", "O"])
     assert trajectory.frame_interval_fs == pytest.approx(200.0, rel=1e-6)
     close_to_the_walk(trajectory)
+    (tmp_path / "cut.nc").write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"frame 39 cannot be read \(zeros where|cut.nc is damaged"):
+        runs.open_trajectory(tmp_path / "cut.nc", temperature_K=700.0, elements=["Na", "O"])
     monkeypatch.setitem(sys.modules, "netCDF4", None)
     with pytest.raises(InputError, match=f"the kind {named}.*pip install netCDF4.*nccopy -k nc6"):
         runs.open_trajectory(path, temperature_K=700.0, elements=["Na", "O"])
@@ -212,6 +215,8 @@ def test_a_compressed_dump_is_read_as_a_dump(tmp_path):
     close_to_the_walk(runs.open_trajectory(path, elements=["Na", "O"], **KNOWN))
     with pytest.raises(InputError, match="--elements"):
         runs.open_trajectory(path, **KNOWN)
+    path.with_suffix("").write_bytes(b"\xef\xbb\xbf" + text)  # as some editors of Windows save it
+    close_to_the_walk(runs.open_trajectory(path.with_suffix(""), elements=["Na", "O"], **KNOWN))
     path.write_bytes(gzip.compress(text)[: path.stat().st_size // 2])
     part = runs.open_trajectory(path, elements=["Na", "O"], **KNOWN)
     assert 0 < part.n_frames < len(WALK)

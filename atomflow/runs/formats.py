@@ -32,7 +32,7 @@ class CutShort(Exception):
 
 def open_text(path: Path) -> IO[str]:
     """A text file, compressed (gzip, bzip2, xz) or not, to be read."""
-    return cast("IO[str]", _opener(path)(path, "rt", encoding="utf-8", errors="replace"))
+    return cast("IO[str]", _opener(path)(path, "rt", encoding="utf-8-sig", errors="replace"))
 
 
 def first_bytes(path: Path, count: int) -> bytes:

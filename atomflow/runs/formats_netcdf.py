@@ -58,11 +58,13 @@ def _frame(variables: Any, index: int, units: Mapping[str, float], positions: st
         scaled = np.array(data[index], dtype=np.float64) * float(getattr(data, "scale_factor", 1.0))
         return np.asarray((scaled + float(getattr(data, "add_offset", 0.0))) * units.get(name, 1.0))
 
-    lengths = value("cell_lengths")
+    lengths, places = value("cell_lengths"), value(positions)
+    if (index and not lengths.any()) or np.count_nonzero(~places.any(axis=1)) > 1:
+        raise ValueError("zeros where cell and positions should be: the file was cut, or not written to its end")
     if not (lengths > 0).all():
         raise InputError(f"{path} has no periodic cell in three directions (a cell length is zero)")
     lattice = np.asarray(cellpar_to_cell([*lengths, *value("cell_angles")]))
-    places = value(positions) - (value("cell_origin") if "cell_origin" in variables else 0.0)
+    places = places - (value("cell_origin") if "cell_origin" in variables else 0.0)
     measured: tuple[float, ...] = ()
     if MEASURED_K in variables:
         measured = (float(value(MEASURED_K)),) * int(variables[MEASURED_ROWS][index])

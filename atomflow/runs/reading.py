@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def own_kind(path: Path, format: str | None = None) -> str | None:
         raise InputError(f"there is no file {path}; give a run folder or a trajectory")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
-    start = first_bytes(path, 4096)
+    start = first_bytes(path, 4096).removeprefix(BOM_UTF8).lstrip()
     if format is not None:
         kind = _BY_NAME.get(format)
     elif start.startswith(b"ITEM:"):
