@@ -298,13 +298,14 @@ def test_atom_types_are_no_atomic_numbers(tmp_path, capsys):
     assert "say which they are with --elements" in capsys.readouterr().err
     named = "Zr,Si,P,Zn,B,Li, Na, O"
     assert looked_at(capsys, path, "--elements", named)[1] == pytest.approx((DENSE + 2 * LOOSE) / 3, rel=1e-6)
-    opened = open_frames(path, elements=named.replace(" ", "").split(","))
+    opened = open_frames(path, elements=["Zr", "Si", "P", "Zn", "B", "Li", "Na", "O"])
     assert measure(opened, ["Na-O"], {"Na-O": 3.0}).of == "Na4O4 (8 atoms) with an unknown potential"
 
 
 def test_a_time_that_nobody_says_is_asked_for_only_where_it_matters(tmp_path, capsys):
     denser(tmp_path / "a.extxyz", timed=False)
     path = str(tmp_path / "a.extxyz")
+    assert repr(open_frames(path)[0]).endswith("30 frames of 8 atoms>")
     assert looked_at(capsys, path)[0] == 30
     assert run(["order", path, "--discard-ps", "1"]) == 2
     assert "does not say how far apart its frames are" in capsys.readouterr().err

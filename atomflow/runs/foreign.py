@@ -39,8 +39,8 @@ class ForeignTrajectory:
 
     def __repr__(self) -> str:
         kelvin = "" if self.temperature_K is None else f" at {self.temperature_K:.4g} K"
-        return (f"<Trajectory {self.source}: {self.n_frames} frames of {self.n_atoms} atoms every "
-                f"{self.frame_interval_fs:g} fs{kelvin}>")
+        apart = f" every {self.frame_interval_fs:g} fs" if np.isfinite(self.frame_interval_fs) else ""
+        return f"<Trajectory {self.source}: {self.n_frames} frames of {self.n_atoms} atoms{apart}{kelvin}>"
 
     @classmethod
     def read(
