@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomflow.errors import InputError, path_of, said
+from atomflow.errors import InputError, check_place, path_of, said
 from atomflow.units import G_PER_CM3_PER_AMU_PER_A3
 
 if TYPE_CHECKING:
@@ -300,10 +300,15 @@ def read_cell(path: str | Path, index: int = -1) -> Cell:
             atoms: Any = ase.io.read(path, index=index)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = f"there is no element {reason}" if isinstance(error, KeyError) else reason
         raise InputError(f"cannot read a structure from {path}: {reason}") from None
     occupancy = atoms.info.get("occupancy")
     if occupancy and any(abs(sum(site.values()) - 1) > 1e-3 or len(site) > 1 for site in occupancy.values()):
         raise InputError(f"{path} has partly occupied sites; order it first, e.g. atomflow build nzsp --order random")
+    open_axes = [axis for axis, periodic in zip("abc", atoms.pbc, strict=True) if not periodic]
+    if open_axes and np.abs(np.linalg.det(atoms.cell.array)) > 1e-3:
+        raise InputError(f"{path} says that it is not periodic along {', '.join(open_axes)}, and every cell is here: "
+                         "leave 15 Å or so of vacuum there and say pbc=\"T T T\"")
     try:
         cell = Cell.from_ase(atoms)
     except InputError as error:
@@ -334,8 +339,7 @@ def check_writable(path: str | Path) -> None:
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     path = Path(path)
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    check_place(path)
     try:
         format_ = ioformats.get(filetype(path.name, read=False))
     except UnknownFileTypeError:

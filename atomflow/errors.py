@@ -67,6 +67,15 @@ def path_of(value: object, what: str) -> Path:
     return Path(value)
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise :class:`InputError` unless a file can be written under ``path``: its folder is there and lets us."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the folder {folder} cannot be written to (read-only, or not yours); give another place")
+
+
 def check_positive(name: str, value: object) -> None:
     """Raise :class:`InputError` unless ``value``, given as ``name``, is a positive, finite number."""
     if not isinstance(value, Real) or not 0 < float(value) < math.inf:

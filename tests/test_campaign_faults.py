@@ -94,6 +94,29 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(whole, tmp_path
     assert f"the checkpoint {newest.name} is damaged" in campaign.status(folder).tasks[0].warning
 
 
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+def test_a_run_that_lost_its_trajectory_is_done_again(whole, tmp_path, harm, capsys):
+    """Purged by a scratch cleaner, or copied by halves: no command may go on calling it done."""
+    path, task, expected = whole
+    folder = tmp_path / "out"
+    prepare(path, folder)
+    assert worker.main([str(folder), task]) == 0
+    place = folder / "runs" / task / "trajectory.h5"
+    place.write_bytes(expected[:5000])
+    if harm == "gone":
+        place.unlink()
+    state = campaign.status(folder)
+    assert state.counts == {"failed": 1}
+    words = "is gone" if harm == "gone" else f"has 5000 of {len(expected)} bytes"
+    assert f"it was done, and trajectory.h5 {words}; campaign run does it again" in state.tasks[0].warning
+    assert command(["md", "--resume", str(place.parent)]) == 2
+    assert "no resume brings it back" in capsys.readouterr().err
+    assert campaign.retry(folder, failed_only=True) == [task]
+    assert trajectory(folder, task) == expected
+    assert (folder / "lost" / task / "run.json").exists()
+    assert campaign.status(folder).counts == {"done": 1}
+
+
 def test_a_relaxation_that_is_stopped_goes_on_to_the_same_cell(tmp_path, monkeypatch):
     path = written(tmp_path / "toy.yaml", relax="positions", relax_fmax_eV_per_A=1e-4)
     steps = []

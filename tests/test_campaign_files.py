@@ -79,6 +79,7 @@ MALFORMED = {
     having(temperatures_K=300): r"'temperatures_K'",
     having(temperatures_K=[-5]): r"'temperature_K': .*greater than 0",
     having(seeds=[1, 1]): r"seeds: one is given twice",
+    having(seeds=True): r"seeds",
     having(seeds=-1): r"seeds: at least one is needed",
     having(resources={"processes": 0}): r"processes.*at least one",
     having(resources={"packing": 0}): r"resources\.packing'.*at least one",
@@ -126,7 +127,7 @@ def test_the_reference_has_every_key():
 
 
 def many(folder, count):
-    """A campaign of ``count`` tasks in every state, as files; no run has a trajectory, the analysis is kept."""
+    """A campaign of ``count`` tasks in every state, as files; trajectories are empty, the analysis is kept."""
     tasks, groups = [], {}
     for number in range(count):
         kelvin, seed = 500.0 + 100 * (number % 5), number // 5
@@ -143,6 +144,7 @@ def many(folder, count):
             else None, "config": {"temperature_K": kelvin}, "progress": {"step": 500, "time_ps": 1.0},
             "warnings": [], "summary": {"ns_per_day": 2.0}, "cell": {"n_atoms": 100}, "labels": {"structure": "a"}}))
         if state == "done":
+            (run / "trajectory.h5").touch()
             group = groups.setdefault(f"a {kelvin:g}", {
                 "structure": "a", "temperature_K": kelvin, "runs": [], "left_out": {}, "actual_K": kelvin,
                 "ln_diffusivity": [-10 - 4000 / kelvin, 0.1], "hops": 50.0, "exposure_s_per_cm2": 1e7})

@@ -79,6 +79,8 @@ def test_a_dry_run_prints_scripts_and_writes_nothing(tmp_path, capsys, monkeypat
     assert shown.count("#!/bin/bash") == 2
     assert "sbatch --dependency=afterok:RELAXATIONS_0 --kill-on-invalid-dep=yes smoke-toy.sh" in shown
     assert "--array=0-1\n" in shown
+    assert command(["campaign", "run", "smoke.yaml", "--on", "slurm", "--dry-run", "--json"]) == 0
+    assert "\n".join(json.loads(capsys.readouterr().out)["scripts"]) + "\n" == shown
     assert [path.name for path in tmp_path.iterdir()] == ["smoke.yaml"]
 
 
@@ -189,6 +191,8 @@ def test_a_slurm_that_does_not_answer_leaves_the_state_open(handed_in, tmp_path,
     told = json.loads(capsys.readouterr().out)
     assert told["with_slurm"] is None
     assert "Unable to contact" in told["warnings"][0]
+    assert command(["campaign", "retry", str(handed_in), "--on", "slurm"]) == 1  # nothing wrong with what was asked
+    assert "squeue failed: Unable to contact slurm controller" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("content", "index", "said"), [

@@ -87,3 +87,20 @@ def test_reading_what_is_not_a_structure(tmp_path):
     for name in ("missing.cif", "broken.cif", "molecule.xyz"):
         with pytest.raises(InputError, match=name.split(".")[0]):
             read_cell(tmp_path / name)
+
+
+@pytest.mark.parametrize(("pbc", "axes"), [("F F F", "a, b, c"), ("T T F", "c")])
+def test_a_cell_that_says_it_is_not_periodic_is_not_made_so_in_silence(tmp_path, pbc, axes):
+    path = tmp_path / "slab.extxyz"
+    path.write_text(f'1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="{pbc}"\nNa 0 0 0\n')
+    with pytest.raises(InputError, match=f"not periodic along {axes}, and every cell is here"):
+        read_cell(path)
+    path.write_text(path.read_text().replace(f' pbc="{pbc}"', ""))
+    assert len(read_cell(path)) == 1
+
+
+def test_an_unknown_element_is_called_one(tmp_path):
+    path = tmp_path / "qq.extxyz"
+    path.write_text('1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nQq 0 0 0\n')
+    with pytest.raises(InputError, match="there is no element 'Qq'"):
+        read_cell(path)

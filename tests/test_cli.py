@@ -88,6 +88,14 @@ def test_where_a_cell_cannot_go_is_told_before_anything_is_computed(out, tmp_pat
     assert "cannot write" in told or "does not exist; make it first" in told
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(tmp_path, monkeypatch, capsys):
+    assert run(["build", "phase", "Na", "-o", str(tmp_path / "na.extxyz")]) == 0
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # for root every folder is open
+    capsys.readouterr()
+    assert run(["relax", str(tmp_path / "na.extxyz"), "-p", "no-such-potential", "-o", str(tmp_path / "y.extxyz")]) == 2
+    assert "cannot be written to (read-only, or not yours)" in capsys.readouterr().err
+
+
 def test_a_number_of_threads_that_is_none():
     environment = {**os.environ, "OMP_NUM_THREADS": "4,2"}
     code = "from atomflow.cli.loading import set_threads; set_threads(None)"

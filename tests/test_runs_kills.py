@@ -9,10 +9,12 @@ import textwrap
 import time
 
 import h5py
+import numpy as np
 import pytest
 from run_walks import in_child, stopped, walk
 
 from atomflow import runs
+from atomflow.cell import Cell
 from atomflow.errors import InputError, RunFailed
 
 
@@ -157,6 +159,71 @@ def test_a_full_disk_is_one_clear_line_and_costs_nothing(tmp_path):
     writer.finish("stopped")
     assert state["step"] == 0
     assert runs.open_run(tmp_path / "run").n_frames == 1
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_no_room_to_finish_is_one_clear_line_too(tmp_path, in_memory):
+    """Segments of 8 kB fit below the limit, the trajectory made of them does not. HDF5 would end the process."""
+    code = textwrap.dedent("""
+        import sys, numpy as np, resource
+        from atomflow import runs
+        from atomflow.cell import Cell
+        from atomflow.errors import RunFailed
+        from atomflow.runs import h5md
+        if sys.argv[2] == "False":
+            h5md._IN_MEMORY_BYTES = 0
+        cell = Cell([11] * 50, np.random.default_rng(0).random((50, 3)), np.eye(3) * 9)
+        writer = runs.RunWriter.create(sys.argv[1], {}, cell, {})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
+        for step in range(40):
+            writer.frame(step, 1.0 * step, cell.positions_A, cell.lattice_A)
+            if step % 4 == 3:
+                writer.commit({"step": step}, {"step": step})
+        try:
+            writer.finish("done")
+        except RunFailed as error:
+            print(error)
+            sys.exit(error.exit_code)
+    """)
+    words = [sys.executable, "-c", code, tmp_path / "run", str(in_memory)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    assert "File too large" in done.stdout
+    assert "all 40 frames are kept; free some space, then resume this run" in done.stdout
+    assert runs.open_run(tmp_path / "run").manifest["reason"].count("\n") == 0
+    writer, _ = runs.RunWriter.resume(tmp_path / "run")
+    writer.finish("done")
+    assert runs.open_run(tmp_path / "run").n_frames == 40
+
+
+def test_no_room_to_begin_asks_for_the_same_command(tmp_path, monkeypatch):
+    import atomflow.runs.files as files
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(RunFailed, match="has not begun; free some space, then give the same command again"):
+        walk(tmp_path / "run")
+
+
+def test_the_size_is_known_before_a_trajectory_is_written(tmp_path):
+    from atomflow.runs import h5md
+    from atomflow.runs.segments import read_headers
+
+    for name, atoms in (("small", 40), ("large", 300)):
+        cell = Cell([11] * atoms, np.random.default_rng(0).random((atoms, 3)), np.eye(3) * 9)
+        writer = runs.RunWriter.create(tmp_path / name, {}, cell, {})
+        for step in range(60):
+            writer.frame(step, 1.0 * step, cell.positions_A, cell.lattice_A)
+            if step % 20 == 19:
+                writer.commit({"step": step}, {"step": step})
+        headers = read_headers(tmp_path / name, writer._segments)
+        most = h5md._at_most_bytes(tmp_path / name, headers)
+        writer.finish("done")
+        assert 0 < (tmp_path / name / "trajectory.h5").stat().st_size <= most
 
 
 @pytest.mark.parametrize("nth", range(1, 9))

@@ -61,7 +61,7 @@ class CampaignConfig(StrictModel):
     md: dict[str, Any]
     md_at: dict[float, dict[str, Any]] = pydantic.Field(default_factory=dict)
     temperatures_K: list[float]
-    seeds: list[int] | int = 1
+    seeds: list[pydantic.StrictInt] | pydantic.StrictInt = 1
     resources: Resources = Resources()
     folder: str = "."
 

@@ -7,6 +7,7 @@
     runs/<task>/         run folders
     progress/<task>.json what the worker is doing, a few seconds old
     logs/<task>.log      what the worker said
+    lost/                what is left of runs that were done and then lost their trajectory
     slurm.json           what was given to a queue; slurm/: its scripts and which task is which element
     lock                 one driver at a time
 """
@@ -24,13 +25,16 @@ from atomflow.campaign.tasks import Extension, Task
 from atomflow.cell import Cell, write_cell
 from atomflow.errors import InputError
 from atomflow.runs.chain import refuse_other_kinds
-from atomflow.runs.files import full_disk, write_whole
-from atomflow.runs.manifest import now, plain
+from atomflow.runs.files import MANIFEST, full_disk, write_whole
+from atomflow.runs.manifest import now, plain, read_manifest, what_is_lost
 
 FORMAT, FORMAT_VERSION = "atomflow-campaign", 1
 FILE = "campaign.json"
+#: Where the rests of runs lie that were done and have lost their trajectory.
+LOST = "lost"
 #: keys of the configuration that change no number
 _FREE_KEYS = ("resources", "folder")
+_AGAIN = "give the same command again"
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -129,6 +133,20 @@ def run_folder(folder: Path, task: str) -> Path:
     return folder / "runs" / task
 
 
+def set_aside_lost(folder: Path, task: str) -> None:
+    """Move the rests of a run that was done and lost its trajectory out of the way of the same task."""
+    run = run_folder(folder, task)
+    if not (run / MANIFEST).exists() or not what_is_lost(run, read_manifest(run)):
+        return
+    place = folder / LOST / task
+    count = 1
+    while place.exists():
+        count += 1
+        place = folder / LOST / f"{task}-{count}"
+    place.parent.mkdir(exist_ok=True)
+    run.rename(place)
+
+
 def cell_file(folder: Path, structure: str) -> Path:
     return folder / "cells" / f"{structure}.extxyz"
 
@@ -177,7 +195,7 @@ def write_start(folder: Path, structure: str, cell: Cell, key: str, about: dict[
     try:
         write_cell(cell, path)
     except OSError as error:
-        raise full_disk(error, path, "no run of it has begun") from None
+        raise full_disk(error, path, "no run of it has begun", _AGAIN) from None
     write_json(path.with_suffix(".json"), {"key": key, **about})
 
 
@@ -190,7 +208,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     try:
         write_whole(path, (json.dumps(plain(data), indent=1) + "\n").encode())
     except OSError as error:
-        raise full_disk(error, path, "what was there before is intact") from None
+        raise full_disk(error, path, "what was there before is intact", _AGAIN) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atomflow.campaign import folder as places
-from atomflow.errors import InputError
+from atomflow.errors import EXIT_FAILED, InputError
 
 PATIENCE_S = 10.0
 #: states of squeue in which nothing of the job runs yet (or again)
@@ -20,6 +20,8 @@ _ORDINARY = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit",
 
 class NoAnswer(InputError):
     """SLURM is there and did not answer; the next question may well be answered."""
+
+    exit_code = EXIT_FAILED
 
 
 @dataclass(frozen=True)

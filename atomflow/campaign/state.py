@@ -15,7 +15,7 @@ from atomflow.campaign.queue import NOWHERE, NoAnswer, Place, in_queue
 from atomflow.errors import InputError, path_of
 from atomflow.plain import Shown, table
 from atomflow.runs.lock import holder
-from atomflow.runs.manifest import read_manifest
+from atomflow.runs.manifest import read_manifest, what_is_lost
 
 #: in the order in which they are shown
 STATES = ("done", "running", "queued", "stopped", "killed", "failed", "waiting")
@@ -160,6 +160,11 @@ def _task(folder: Path, item: dict[str, Any], queued: dict[str, Place]) -> TaskS
         state = place.state or ("failed" if failed else "waiting")
         return TaskStatus(**common, state=state, step=0, steps_total=total, progress=0.0,
                           time_ps=None, ns_per_day=None, seconds_left=None, warning=place.trouble or live.get("reason"))
+    lost = what_is_lost(run, manifest)
+    if lost:
+        words = f"it was done, and {lost}; campaign run does it again and keeps what is left in {places.LOST}/"
+        return TaskStatus(**common, state=place.state or "failed", step=0, steps_total=total, progress=0.0,
+                          time_ps=None, ns_per_day=None, seconds_left=None, warning=words)
     state = manifest["state"]
     if state in ("running", "prepared"):
         state = "running" if holder(run / "lock") or place.state == "running" else "killed"

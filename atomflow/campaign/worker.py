@@ -58,6 +58,8 @@ def work(folder: Path, tasks: Sequence[str]) -> None:
     for task in tasks:
         if task not in known and (task not in starts or len(tasks) > 1):
             raise InputError(f"{folder} has no task '{task}'")
+    for task in tasks:
+        places.set_aside_lost(folder, task)
     report = _Reporter([places.progress_file(folder, task) for task in tasks])
     report.write({"stage": "starting"})
     potential = _load_potential(config, campaign["potential"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_place
 
 if TYPE_CHECKING:
     from atomflow.build.checks import CellCheck
@@ -18,8 +18,7 @@ def require_writable(output: Path) -> None:
     """Before anything is computed: can the result be written there?"""
     if output.suffix not in WRITABLE:
         raise InputError(f"cannot write {output}: the name must end in {', '.join(WRITABLE)}")
-    if not output.parent.is_dir():
-        raise InputError(f"the folder {output.parent} does not exist; make it first")
+    check_place(output)
 
 
 def write_and_describe(

@@ -68,7 +68,8 @@ def run(
     if dry_run:
         if not on_slurm:
             raise InputError("--dry-run shows scripts and needs --on slurm; see atomflow campaign plan for the rest")
-        return output.show("\n".join(campaign.dry_run(config, out or Path(config.name))))
+        scripts = campaign.dry_run(config, out or Path(config.name))
+        return output.emit_json({"scripts": scripts}) if json_ else output.show("\n".join(scripts))
     if out is None:
         raise InputError("where to? give the folder of the campaign with -o DIR")
     if on_slurm:

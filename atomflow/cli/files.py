@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_place
 
 if TYPE_CHECKING:
     from atomflow.order import OrderResult
@@ -56,8 +56,7 @@ def check_ending(path: Path) -> None:
     """:class:`InputError` unless the name ends as a table or a figure does, in a folder that is there."""
     if path.suffix not in (".csv", *FIGURES):
         raise InputError(f"cannot write {path}: end the name in .csv, .png, .pdf or .svg")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    check_place(path)
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from atomflow.cli.options import Device, Dtype, Json, Potential, Threads, Trust, refuse_beside_resume
 from atomflow.errors import InputError
+from atomflow.runs.manifest import what_is_lost
 
 if TYPE_CHECKING:
     from atomflow.runs import RunResult
@@ -105,6 +106,9 @@ def _resume(folder: Path, name: str | None, device: str, dtype: str, trust_model
     from atomflow.cli import output
 
     manifest = runs.open_run(folder).manifest
+    lost = what_is_lost(folder, manifest)
+    if lost:
+        raise InputError(f"{folder} was done, and {lost}: no resume brings it back; give it to another folder anew")
     if manifest["state"] == "done":
         output.say(f"{folder} is done already; there is nothing to resume")
         return runs.RunResult(manifest, folder)

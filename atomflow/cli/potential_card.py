@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from atomflow.cli.options import Json
-from atomflow.errors import InputError, RunFailed
+from atomflow.errors import InputError, RunFailed, check_place
 
 
 def card(
@@ -49,8 +49,7 @@ def card(
     wanted = parse(CardSettings, read_yaml(settings) if settings else {}, str(settings))
     if boundary_energies is not None and not boundary_energies.is_file():
         raise InputError(f"there is no file {boundary_energies}")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"the folder {out.absolute().parent} does not exist; make it first")
+    check_place(out)
     student = potentials.load(model)
     if Path(model).is_dir():
         frames, about = cards.labelled_frames(model)

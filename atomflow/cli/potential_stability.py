@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from atomflow.cli.options import Device, Json
-from atomflow.errors import InputError
+from atomflow.errors import check_place
 
 
 def stability(
@@ -38,8 +38,7 @@ def stability(
     wanted = parse(CardSettings, read_yaml(settings) if settings else {}, str(settings))
     if minutes is not None:
         wanted = wanted.model_copy(update={"stability_minutes": minutes})
-    if not work.absolute().parent.is_dir():
-        raise InputError(f"the folder {work.absolute().parent} does not exist; make it first")
+    check_place(work)
     student = potentials.load(model, device=device)
     context = Context(student, model, Here(student, work / "student"), None, "not asked", wanted, work, output.say)
     found = check.section(context) if report else check.run(context)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.cell import escaped
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_place
 from atomflow.potentials.base import Evaluation, Potential
 from atomflow.potentials.edges import build_edges
 
@@ -108,8 +108,7 @@ def evaluate_file(
         raise InputError(f"there is no file {source}")
     if target.suffix not in (".extxyz", ".xyz"):
         raise InputError(f"the output is extended XYZ: name it {target.with_suffix('.extxyz').name}")
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"the folder {target.absolute().parent} does not exist; make it first")
+    check_place(target)
     partial = target.with_name(f".{target.name}.partial")
     count = 0
     try:

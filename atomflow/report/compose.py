@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
-from atomflow.errors import InputError
+from atomflow.errors import InputError, check_place
 from atomflow.report import record, results, sites, words
 from atomflow.report.cellview import views
 from atomflow.report.collect import ReportData, collect
@@ -24,8 +24,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     """Collect, draw and write; see :func:`atomflow.report.build`."""
     data = collect(folder)
     path = Path(folder) / "report.html" if output is None else Path(output)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    check_place(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the HTML file to write")
     try:

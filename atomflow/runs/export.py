@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from atomflow.cell import escaped
-from atomflow.errors import InputError, RunFailed
+from atomflow.errors import InputError, RunFailed, check_place
 from atomflow.runs.files import NO_ROOM, PARTIAL
 from atomflow.runs.frames import MEASURED_K, MEASURED_ROWS, RUN_FACTS, facts_text
 from atomflow.runs.lammps import data_text
@@ -52,8 +52,7 @@ def export(run: Run, format: str, path: str | Path | None = None, stride: int = 
                          "it in .data, or export extxyz or netcdf")
     if target.exists():
         raise InputError(f"{target} is already there; remove it or give another name with -o")
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"the folder {target.parent} does not exist; make it first")
+    check_place(target)
     partial = target.with_name(target.name + PARTIAL)
     try:
         writers[format](run, partial, stride, wrap)

@@ -70,6 +70,20 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
+def reserve(path: Path, size: int) -> None:
+    """Have the file system set ``size`` bytes aside under ``path``, and give them back.
+
+    Raises:
+        OSError: disk, quota or limit do not allow as much.
+    """
+    with open(path, "wb") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+
+
 def hdf5_bytes(fill: Callable[[h5py.File], None]) -> bytes:
     """The bytes of an HDF5 file built in memory by ``fill``: a full disk then meets one plain write, not HDF5."""
     buffer = io.BytesIO()
@@ -98,9 +112,9 @@ def open_hdf5(path: Path) -> h5py.File:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
 
 
-def full_disk(error: OSError, path: Path, kept: str) -> RunFailed:
+def full_disk(error: OSError, path: Path, kept: str, then: str = "resume this run") -> RunFailed:
     """The line for a write that failed: what went wrong, what is kept, how to go on."""
     if error.errno in NO_ROOM:
         return RunFailed(f"no room left on the disk while writing {path} ({error.strerror}); {kept}; "
-                         f"free some space, then resume this run: nothing before is lost")
-    return RunFailed(f"cannot write {path}: {error.strerror or error}; {kept}; mend that, then resume this run")
+                         f"free some space, then {then}")
+    return RunFailed(f"cannot write {path}: {error.strerror or error}; {kept}; mend that, then {then}")

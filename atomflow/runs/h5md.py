@@ -14,6 +14,7 @@ few frames" both read little.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -24,13 +25,25 @@ import numpy as np
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError
-from atomflow.runs.files import CELL, PARTIAL, TRAJECTORY, open_hdf5, sync_file, sync_folder
+from atomflow.runs.files import (
+    CELL,
+    PARTIAL,
+    TRAJECTORY,
+    hdf5_bytes,
+    open_hdf5,
+    reserve,
+    sync_file,
+    sync_folder,
+    write_whole,
+)
 from atomflow.runs.segments import Header
 from atomflow.version import __version__
 
 _CHUNK_BYTES = 1 << 20
 _CHUNK_ATOMS = 128
 _BUFFER_BYTES = 64 << 20
+#: A trajectory no larger is put together in memory. HDF5 does not survive a write that fails (it ends the process).
+_IN_MEMORY_BYTES = 64 << 20
 
 #: unit of an observable, from the end of its name
 _UNITS = (("_eV", "eV"), ("_meV", "meV"), ("_K", "K"), ("_A3", "Angstrom+3"), ("_GPa", "GPa"))
@@ -62,21 +75,39 @@ def merge(folder: Path, headers: list[Header]) -> None:
         OSError: the disk is full; the segments are untouched.
     """
     path = folder / TRAJECTORY
+    size = _at_most_bytes(folder, headers)
+    if size <= _IN_MEMORY_BYTES:
+        return write_whole(path, hdf5_bytes(lambda handle: _fill(handle, folder, headers)))
     partial = path.with_name(path.name + PARTIAL)
     try:
+        reserve(partial, size)
         with h5py.File(partial, "w", libver="v110", locking=False) as handle:
-            _write_head(handle)
-            with open_hdf5(folder / CELL) as source:
-                source.copy("atomflow", handle)
-            _write_particles(handle, headers)
-            _write_observables(handle, headers)
+            _fill(handle, folder, headers)
         sync_file(partial)
         os.replace(partial, path)
-    except RuntimeError as error:  # HDF5's word for a write that failed while closing
-        raise OSError(28, str(error)) from None
+    except RuntimeError:  # HDF5's word for a write that failed while closing
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(folder)
+
+
+def _fill(handle: h5py.File, folder: Path, headers: list[Header]) -> None:
+    _write_head(handle)
+    with open_hdf5(folder / CELL) as source:
+        source.copy("atomflow", handle)
+    _write_particles(handle, headers)
+    _write_observables(handle, headers)
+
+
+def _at_most_bytes(folder: Path, headers: list[Header]) -> int:
+    """No less than the file of :func:`merge`: what the segments hold, chunks that are not full, and the cell."""
+    held = sum(header.path.stat().st_size for header in headers)
+    with open_hdf5(folder / CELL) as handle:
+        n_atoms = len(handle["atomflow/numbers"])
+    columns = -(-n_atoms // _CHUNK_ATOMS)
+    padded = columns * min(n_atoms, _CHUNK_ATOMS) / n_atoms
+    return int(held * padded) + (2 * columns + 1) * _CHUNK_BYTES + (folder / CELL).stat().st_size
 
 
 def _write_head(handle: h5py.File) -> None:

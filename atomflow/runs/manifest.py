@@ -16,7 +16,7 @@ import numpy as np
 
 from atomflow.cell import Cell
 from atomflow.errors import InputError
-from atomflow.runs.files import FORMAT, FORMAT_VERSION, MANIFEST, write_whole
+from atomflow.runs.files import FORMAT, FORMAT_VERSION, MANIFEST, TRAJECTORY, write_whole
 from atomflow.version import __version__
 
 STATES = ("prepared", "running", "stopped", "done", "failed")
@@ -97,6 +97,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if data.get("format_version", 0) > FORMAT_VERSION:
         raise InputError(f"{path} was written by a newer atomflow (format {data['format_version']}); update atomflow")
     return data
+
+
+def what_is_lost(folder: Path, manifest: dict[str, Any]) -> str | None:
+    """What of a run that was done is not there any more (purged, half copied, cut off), in words; None: it is whole."""
+    if manifest.get("state") != "done":
+        return None
+    path = folder / TRAJECTORY
+    written = manifest.get("trajectory_bytes")
+    try:
+        found = path.stat().st_size
+    except OSError:
+        return f"{TRAJECTORY} is gone"
+    return None if found == written or written is None else f"{TRAJECTORY} has {found} of {written} bytes"
 
 
 def write_manifest(folder: Path, data: dict[str, Any]) -> None:

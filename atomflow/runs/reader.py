@@ -247,8 +247,8 @@ class Run:
             try:
                 self._open[path] = open_hdf5(path)
             except FileNotFoundError:
-                raise InputError(f"{path} is gone (the run has just finished, or was changed by hand); "
-                                 f"open the run again") from None
+                raise InputError(f"{path} is gone: the run has just finished (open it again), or it was removed (run "
+                                 "it again; campaign run does so by itself)") from None
         return self._open[path]
 
     def close(self) -> None:

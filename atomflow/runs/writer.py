@@ -90,7 +90,7 @@ class RunWriter:
             write_manifest(folder, manifest)
         except OSError as error:
             lock.release()
-            raise full_disk(error, folder, "the run has not begun") from None
+            raise full_disk(error, folder, "the run has not begun", "give the same command again") from None
         except BaseException:
             lock.release()
             raise
@@ -265,7 +265,9 @@ class RunWriter:
         h5md.merge(self.folder, headers)
 
     def _close_manifest(self, state: str, reason: str | None, summary: dict[str, Any]) -> None:
-        self.manifest.update(state=state, reason=reason, ended=now())
+        self.manifest.update(state=state, reason=" ".join(reason.split()) if reason else reason, ended=now())
+        if state == "done":
+            self.manifest["trajectory_bytes"] = (self.folder / TRAJECTORY).stat().st_size
         self.manifest["summary"].update(summary)
         self.manifest["progress"]["frames"] = self._frames
         self._write_manifest()

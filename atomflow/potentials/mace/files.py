@@ -117,8 +117,9 @@ def load_portable(path: str | Path) -> Any:
         with np.load(path, allow_pickle=False) as archive:
             settings = json.loads(str(archive[_SETTINGS_KEY]))
             state = {key: torch.as_tensor(archive[key]) for key in archive.files if key != _SETTINGS_KEY}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no portable MACE model: {error}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"{path} is no portable MACE model, or it is damaged; atomflow potential convert makes one of "
+                         "a model of mace-torch") from None
     if settings.get("format") != _FORMAT or settings.get("format_version") != 1:
         raise InputError(f"{path} is no portable MACE model of a version that this atomflow reads")
     model = _rebuild(settings)
