@@ -121,9 +121,11 @@ def temperature_of(opened: list[Any], discard_ps: float = 0.0) -> Temperature:
     warnings = []
     if target and mean and abs(mean / target - 1) > 0.02:
         chance = " (so short a run may be by chance)" if error and abs(mean - target) < _CHANCE * error else ""
+        asked = settings(opened[0])
+        held = asked.get("temperature_K") and asked.get("ensemble") != "nve"
         warnings.append(f"the atoms were at {with_error(mean, error, '.0f')} K on average, "
-                        f"{100 * (mean / target - 1):+.1f} % off the target of {target:g} K{chance}; the measured "
-                        "temperature is used")
+                        f"{100 * (mean / target - 1):+.1f} % off the {'target' if held else 'mean'} of {target:g} K"
+                        f"{'' if held else ' of the whole run'}{chance}; the measured temperature is used")
     return Temperature(target, mean, error, warnings)
 
 
