@@ -102,6 +102,13 @@ def test_frames_with_absurd_forces_are_left_out_and_counted(tmp_path):
     assert training.divide(frames, student(tmp_path)).dropped == 1
 
 
+def test_fewer_frames_than_a_batch_are_refused_before_training(tmp_path):
+    (tmp_path / "labelled").mkdir()
+    write_frames(with_labels(toy_frames(3), {8: -4.0, 11: -1.0}), tmp_path / "labelled" / "labelled.npz", {})
+    with pytest.raises(InputError, match=r"frames are left to train on, fewer than batch_size 50"):
+        training._write_data(student(tmp_path, batch_size=50), tmp_path)
+
+
 def test_reference_energies_recover_what_made_the_labels():
     rng = np.random.default_rng(2)
     frames = [Frame(rng.choice([8, 11, 30], 9), np.zeros((9, 3)), np.eye(3), f"s{k}", "toy", "rattle", "train")

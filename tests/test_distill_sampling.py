@@ -172,6 +172,20 @@ def test_unknown_oxide_unit_is_named():
         sample(parse(SampleConfig, {"name": "bad", "sources": [source]}))
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"units": {"ZnO": [2, 1]}}, "the first number is the low end"),
+    ({"units": {"ZnO": [-1, 2]}}, "ZnO"),
+    ({"units": {"ZnO": [0, 2]}}, "may come out empty"),
+    ({"density_g_per_cm3": [3.0, 2.3]}, "the first number is the low end"),
+    ({"density_g_per_cm3": [-2.3, 3.0]}, "above 0 and up to 10"),
+    ({"density_g_per_cm3": [30, 50]}, "above 0 and up to 10"),
+])
+def test_packings_that_cannot_be_are_refused(change, said):
+    source = {"kind": "packings", "systems": 1, "family": "x", "units": {"ZnO": [1, 2]}, "density_g_per_cm3": [2, 3]}
+    with pytest.raises(InputError, match=said):
+        parse(SampleConfig, {"name": "bad", "sources": [{**source, **change}]})
+
+
 BUILT = {
     "name": "built", "seed": 3, "held_out_fraction": 0.0,
     "sources": [

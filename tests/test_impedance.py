@@ -23,6 +23,15 @@ def ceramic(**changes):
     return Microstructure(**{**options, **changes})
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    ("--grain-sigma 1e-3 --grain-ea nan", "an activation energy is a number of eV, not nan"),
+    ("--grain-sigma 1e-3 --boundary-sigma 1e-6 --boundary-nm 1 --film-coverage 0.5", "a film coverage needs a film"),
+])
+def test_what_makes_no_sense_is_named(words, said, capsys):
+    assert run(["impedance", *words.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_without_boundaries_every_model_is_the_bulk():
     bare = Microstructure(Layer(2e-3))
     assert set(bare.conductivities_S_per_cm().values()) == {2e-3}

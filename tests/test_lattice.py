@@ -148,6 +148,9 @@ def test_a_vacancy_is_made_at_the_end_of_the_step():
         into_vacancy(made, "A", "V")
     with pytest.raises(InputError, match="31 steps"):
         into_vacancy(whole, "A", "V", 31)
+    for length in (np.nan, np.inf, -3.0):
+        with pytest.raises(InputError, match=r"length of the hop \(--length\) must be a positive number"):
+            into_vacancy(whole, "A", "V", 0, length)
 
 
 def test_the_hop_into_a_made_vacancy_is_the_one_asked_for(tmp_path):

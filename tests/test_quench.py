@@ -18,6 +18,7 @@ from atomflow.cli.main import run as command
 from atomflow.errors import InputError, RunFailed, RunStopped
 from atomflow.quench import QuenchConfig, stages
 from atomflow.quench.stages import cooling_ps
+from atomflow.transport.campaign import find_runs
 
 
 def config(**changes):
@@ -188,7 +189,7 @@ def test_twenty_kills_of_a_quench(tmp_path):
     kill_and_resume(tmp_path, 20, 2)
 
 
-def test_replicas_differ_and_are_found(tmp_path):
+def test_replicas_differ_and_are_found(tmp_path, capsys):
     manifest = quench.run(start(), potential(), config(), tmp_path / "q", replicas=2)
     assert manifest["replicas"] == ["replica-1", "replica-2"]
     first, second = (read_cell(tmp_path / "q" / name) for name in manifest["replicas"])
@@ -197,6 +198,9 @@ def test_replicas_differ_and_are_found(tmp_path):
     assert_same(tmp_path / "alone", tmp_path / "q" / "replica-2")
     with pytest.raises(InputError, match=r"holds 2 replicas; name one, like .*replica-1"):
         runs.open_run(tmp_path / "q")
+    assert [place.parent.parent.name for place in find_runs(tmp_path / "q")] == ["replica-1", "replica-2"]
+    assert command(["analyze", str(tmp_path / "q" / "replica-1"), "--species", "Ar"]) == 2  # a frame or two: too short
+    assert "at least 20 are needed" in capsys.readouterr().err
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import typer
 
 from atomflow.cli.options import Json, names
 from atomflow.errors import InputError
+from atomflow.runs.chain import CHAIN
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False,
                   help="Diffusivities, conductivity and activation energy, with intervals.")
@@ -57,7 +58,8 @@ def analyze(
     for path in where:
         if not path.exists():
             raise InputError(f"there is no {path}; give a run folder, a folder of runs, or a trajectory file")
-    folders = [path for path in where if path.is_dir() and folder_of(path) is None and find_runs(path) != [path]]
+    folders = [path for path in where if path.is_dir() and folder_of(path) is None
+               and not (path / CHAIN).is_file() and find_runs(path) != [path]]
     if folders:
         _check_folder(where, folders[0], sites or van_hove, out, temperature, frame_interval_fs)
         if by:

@@ -169,6 +169,9 @@ def _write_data(config: StudentConfig, folder: Path) -> None:
 
     frames = [frame for path in config.labelled for frame in read_frames(path)]
     division = divide(frames, config)
+    if len(division.train) < config.batch_size:
+        raise InputError(f"{len(division.train)} frames are left to train on, fewer than batch_size "
+                         f"{config.batch_size}: label more, or make batch_size smaller")
     reference = zero_of_energy_eV(config, division.train)
     (folder / "reference_energies.json").write_text(json.dumps(reference, indent=2) + "\n")
     about = {"labelled": [read_about(path) for path in config.labelled], "dropped": division.dropped,

@@ -32,6 +32,7 @@ from atomflow.transport.campaign import analyze_campaign
 from atomflow.transport.campaign_result import Arrhenius, CampaignResult
 from atomflow.transport.conductivity import siemens_per_cm
 from atomflow.transport.region_campaign import LayerLine, RegionCampaignResult, analyze_region_campaign
+from atomflow.transport.slabs import check_direction
 from atomflow.units import CM_PER_UM
 
 _SAMPLES = 20_000
@@ -151,6 +152,7 @@ def ceramics(
 
 
 def _resolved(folder: str | Path, along: str, discard_ps: float, hop_length_A: float) -> RegionCampaignResult | None:
+    check_direction(along)
     try:
         return analyze_region_campaign(folder, along=along, discard_ps=discard_ps, hop_length_A=hop_length_A)
     except InputError:  # no structure has regions: grains only

@@ -36,6 +36,10 @@ class Layer:
     sigma_S_per_cm: float
     energy_eV: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.energy_eV is not None and not math.isfinite(self.energy_eV):
+            raise InputError(f"an activation energy is a number of eV, not {self.energy_eV:g}")
+
     def at(self, temperature_K: float, reference_K: float) -> Layer:
         """The layer at another temperature: ln σ is linear in 1/kT.
 
@@ -84,6 +88,8 @@ class Microstructure:
                 raise InputError(f"the {name} conductivity must be zero or more, not {layer.sigma_S_per_cm:g} S/cm")
         if not 0 < self.relative_density <= 1:
             raise InputError(f"the relative density lies between 0 and 1, not {self.relative_density:g}")
+        if self.film is None and self.film_coverage != 1.0:
+            raise InputError("a film coverage needs a film: its conductivity and thickness")
         if not 0 <= self.film_coverage <= 1:
             raise InputError(f"the film coverage lies between 0 and 1, not {self.film_coverage:g}")
         if self.layer_nm > 0 and self.conductance_S_per_cm2 == 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from atomflow.build.nzsp import na_sites
 from atomflow.cell import Cell
-from atomflow.errors import InputError, nearest
+from atomflow.errors import InputError, check_positive, nearest
 
 #: An ion this near to a site is on it, in Å.
 ON_SITE_A = 1.2
@@ -94,7 +94,10 @@ def separations(cell: Cell, from_A: np.ndarray, to_A: np.ndarray) -> np.ndarray:
 
 def _ranked(lengths: np.ndarray, rank: int, length_A: float | None, what: str) -> tuple[int, int]:
     """Row and column of the ``rank``-th of (n, m) lengths: the shortest first, or those nearest to a length."""
-    order = np.argsort(lengths if length_A is None else np.abs(lengths - length_A), axis=None, kind="stable")
+    if length_A is not None:
+        check_positive("the length of the hop (--length)", length_A)
+    far = lengths if length_A is None else np.where(np.isfinite(lengths), np.abs(lengths - length_A), np.inf)
+    order = np.argsort(far, axis=None, kind="stable")
     order = order[: int(np.isfinite(lengths).sum())]
     if not 0 <= rank < len(order):
         raise InputError(f"there are {len(order)} {what}; --rank counts them from 0")

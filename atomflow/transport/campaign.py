@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from atomflow.errors import AtomflowError, InputError, path_of
+from atomflow.runs.chain import CHAIN, replicas_in, result_run
 from atomflow.runs.means import mean_temperature_K
 from atomflow.transport.analyze import analyze
 from atomflow.transport.arrhenius import ROOM_TEMPERATURE_K, Limit, Point, distance_in_words, fit
@@ -110,9 +111,11 @@ def pooled_runs(folder: Path, discard_ps: float = 0.0) -> tuple[dict[RunKey, lis
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Run folders: the folder itself, those in it, or those in its ``runs``."""
+    """Run folders: the folder itself, those in it, those in its ``runs``, or what stands for a quench."""
     if (folder / "run.json").is_file():
         return [folder]
+    if (folder / CHAIN).is_file():
+        return [result_run(replica) for replica in replicas_in(folder)]
     for place in (folder / "runs", folder):
         if place.is_dir():
             found = sorted(path.parent for path in place.glob("*/run.json"))

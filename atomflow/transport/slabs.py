@@ -105,6 +105,12 @@ def find_slabs(place: np.ndarray, labels: np.ndarray, height_A: float) -> tuple[
                  for start, length in zip(starts, lengths, strict=True))
 
 
+def check_direction(along: str) -> None:
+    """Raise :class:`InputError` unless ``along`` names an axis."""
+    if along not in AXES:
+        raise InputError(f"there is no direction {along}: x, y or z (the first, second or third lattice vector)")
+
+
 def region_paths(
     trajectory: Any, species: str = "Na", along: str = "z", discard_ps: float = 0.0, memory_MB: float = 500.0,
     stride: int = 1,
@@ -117,8 +123,7 @@ def region_paths(
     Raises:
         InputError: no such axis or species, or only one region.
     """
-    if along not in AXES:
-        raise InputError(f"there is no direction {along}: x, y or z (the first, second or third lattice vector)")
+    check_direction(along)
     moving = Displacements(trajectory, species, discard_ps, framework="none", memory_MB=memory_MB)
     labels = np.asarray(trajectory.regions)
     if len(set(labels.tolist())) < 2:

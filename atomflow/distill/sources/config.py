@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from atomflow.config import StrictModel
 
-Range = Annotated[tuple[float, float], "low and high of a uniform draw"]
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] <= ends[1]:
+        raise ValueError(f"the first number is the low end and the second the high one, not {ends[0]:g}, {ends[1]:g}")
+    return ends
+
+
+#: Low and high of a uniform draw.
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
+Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+#: More than any of these oxides has at any pressure that a potential is made for.
+_DENSEST_G_PER_CM3 = 10.0
 Framework = Literal["monoclinic", "rhombohedral"]
 
 
@@ -52,10 +63,18 @@ class PackingSource(StrictModel):
     kind: Literal["packings"]
     systems: int = Field(ge=1)
     family: str
-    units: dict[str, tuple[int, int]]
+    units: dict[str, Annotated[tuple[Count, Count], AfterValidator(_rising)]]
     density_g_per_cm3: Range
     floor: Range = (0.8, 1.02)
     atoms_max: int = Field(48, ge=8)
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> PackingSource:
+        if sum(low for low, _ in self.units.values()) < 1:
+            raise ValueError("units: a packing may come out empty; let at least one unit begin at 1")
+        if not 0 < self.density_g_per_cm3[0] <= self.density_g_per_cm3[1] <= _DENSEST_G_PER_CM3:
+            raise ValueError(f"density_g_per_cm3 lies above 0 and up to {_DENSEST_G_PER_CM3:g} for these oxides")
+        return self
 
 
 class BuiltSource(StrictModel):
