@@ -192,7 +192,7 @@ def trained(tmp_path, monkeypatch, quick):
     def train(frames, name="toy", **changes):
         write_frames(frames, tmp_path / f"{name}.npz")
         raw = {"name": name, "labelled": [str(tmp_path / f"{name}.npz")], "trained_for": "tests", "cutoff_A": 4.5,
-               "validation_fraction": 0.3}  # fmt: skip
+               "validation_fraction": 0.3, "batch_size": 1}  # fmt: skip
         config = parse(StudentConfig, {**raw, **changes})
         training.train(config, tmp_path / name)
         path = training.export(tmp_path / name, config)

@@ -152,7 +152,9 @@ def measured(runs: Sequence[LongRun]) -> Found:
     except InputError as error:
         return Found(Estimate.unknown(), time_ps, why_not=f"{time_ps:.3g} ps: {error}")
     start, end = found.fit_window_ps
-    return Found(found.tracer_diffusivity_cm2_per_s, time_ps, (start, end), found.warnings)
+    stood = {str(each.folder) for each in whole if each.state != "done"}  # where each stands is what the card asks for
+    warnings = tuple(text for text in found.warnings if not any(text.startswith(f"{place} is ") for place in stood))
+    return Found(found.tracer_diffusivity_cm2_per_s, time_ps, (start, end), warnings)
 
 
 def joint(own: Estimate, told: Estimate) -> tuple[Estimate, bool | None]:
