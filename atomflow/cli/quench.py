@@ -25,7 +25,7 @@ def quench(
     out: Path | None = typer.Option(None, "-o", "--out", help="Folder; the same command goes on with one begun."),
     resume: Path | None = typer.Option(None, help="Go on with the quench in this folder; nothing else is needed."),
     replicas: int = typer.Option(1, min=1, help="Quenches that differ in their seed."),
-    melt_temperature: float = typer.Option(3000.0, help="K; above 2500 K."),
+    melt_temperature: float = typer.Option(3000.0, help="K; below 2500 K it is said that a packing may not melt."),
     melt_ps: float = typer.Option(5.0, help="Time in the melt, ps."),
     rate: float = typer.Option(100.0, "--rate-K-per-ps", help="Of all cooling; 1 K/ps is 10^12 K/s."),
     anneal_temperature: float = typer.Option(800.0, help="K; from here on the cell is free, and held grains too."),
